@@ -1,0 +1,1 @@
+//! Names for tasks: zone, answers, server.

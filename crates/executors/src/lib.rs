@@ -1,0 +1,58 @@
+//! What runs tasks. The control plane decides; an executor does, and tells what happened.
+//!
+//! ```text
+//! control ──► Executor::launch / kill / adopt ──► processes (local), later Docker and Mesos
+//! control ◄── StatusUpdate (channel) ◄────────────┘
+//! ```
+//!
+//! An executor never decides to launch, replace or forget a task, and never stores anything that
+//! the control plane needs: what it must find again after a crash it finds by looking (`adopt`).
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use waymark_model::{Task, TaskId, TaskState};
+
+/// Something that runs tasks. No call blocks; what comes of it arrives as [`StatusUpdate`]s.
+pub trait Executor: Send + Sync {
+    /// Starts a task whose launch has been stored. Ends in `Running`, or in a terminal state.
+    fn launch(&self, task: Arc<Task>);
+
+    /// Ends a task: TERM to all its processes, KILL after `grace`. Ends in a terminal state, also
+    /// when the task is not known here (then `Lost`). Repeating it changes nothing.
+    fn kill(&self, task: &TaskId, grace: Duration);
+
+    /// Takes back tasks that were launched before this process started. Each gets a status:
+    /// `Running` when it still runs, else a terminal one. Processes of tasks that are not in the
+    /// list are ended.
+    fn adopt(&self, tasks: Vec<Arc<Task>>);
+
+    /// Whether a host port could be bound at this moment.
+    fn port_is_free(&self, port: u16) -> bool;
+
+    /// Runs a shell command in the task's environment, sandbox and user; `Err` says what failed.
+    fn run_command(&self, task: &TaskId, command: &str, timeout: Duration) -> CommandFuture;
+
+    /// The task's sandbox folder (`stdout` and `stderr` lie in it).
+    fn sandbox(&self, task: &TaskId) -> Option<PathBuf>;
+
+    /// What this executor cannot enforce here, one sentence each (`no memory limits: …`).
+    fn limitations(&self) -> Vec<String>;
+}
+
+/// The outcome of [`Executor::run_command`].
+pub type CommandFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+/// What became of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusUpdate {
+    /// The task.
+    pub task: TaskId,
+    /// Its state now.
+    pub state: TaskState,
+    /// One line for people (`exited with status 1`, `killed by signal 9`).
+    pub message: String,
+}

@@ -1,0 +1,1 @@
+//! The service-port allocator (Marathon's `GroupManager.assignDynamicServicePorts`).

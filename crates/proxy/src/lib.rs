@@ -1,0 +1,1 @@
+//! Service ports to tasks: routes, balancers, listeners, relay.
