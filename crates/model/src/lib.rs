@@ -10,6 +10,7 @@
 mod app;
 mod catalog;
 mod health;
+pub mod host_ports;
 mod path_id;
 mod ports;
 mod root;
@@ -26,9 +27,11 @@ pub use catalog::{
     AppEntry, Catalog, Change, DiscoveryPort, Endpoint, Readiness, Service, TaskEntry, Version,
 };
 pub use health::{CheckProtocol, HealthCheck, HealthResult, PortReference, ReadinessCheck};
+pub use host_ports::{HostPorts, PortDemand, PortShortage};
 pub use path_id::{AppId, GroupId, PathId, PathIdError};
 pub use ports::{PortDefinition, PortMapping, PortView, Protocol};
 pub use root::{Group, Root};
+pub use service_ports::{AppUpdate, Conflict, Exhausted, ServicePorts};
 pub use strategy::{Backoff, KillSelection, UnreachableStrategy, UpgradeStrategy};
 pub use task::{InstanceId, Task, TaskId, TaskState};
 pub use timestamp::Timestamp;
