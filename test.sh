@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Installs what the tests need (Debian packages, by sudo when you are not root) and runs them all.
+#   ./test.sh              everything
+#   ./test.sh adopt        only tests whose name contains "adopt"
+set -euo pipefail
+cd "$(dirname "$0")"
+
+# program:package
+needs=(cc:gcc python3:python3 curl:curl dig:bind9-dnsutils setsid:util-linux mount:mount)
+missing=()
+for need in "${needs[@]}"; do
+  command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
+done
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+if [ "${#missing[@]}" -gt 0 ]; then
+  echo "installing ${missing[*]}"
+  as_root apt-get update -q
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+fi
+command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.95 or later from https://rustup.rs" >&2; exit 1; }
+
+# Stories start many processes with many connections each.
+ulimit -n "$(ulimit -Hn)"
+# The stories run the release binary, so it is built before any of them starts.
+cargo build --release --workspace
+cargo test --release --workspace -- "$@"
