@@ -1,1 +1,26 @@
 //! Marathon's JSON in both directions.
+//!
+//! ```text
+//! request, file, stored text ─► AppUpdate, GroupUpdate ─► model::App, model::Group
+//! model::App, Task, Root, Deployment, Event, ApiError ─► answer, event line, stored text
+//! ```
+//!
+//! The dialect is written here once: the REST API, the event stream, the store and the files given
+//! on the command line all use it. Old notations (`ports`, `uris`, `ipAddress`, `docker.network`)
+//! are read and turned into the canonical ones of Marathon 1.5 and later; only those are written.
+//!
+//! Nothing here does I/O, reads a clock, assigns a service port or stamps a version.
+
+pub mod app;
+pub mod deployment;
+pub mod error;
+pub mod event;
+pub mod task;
+mod wire;
+
+pub use app::{AppExtras, AppView, ReadinessOf, TaskCounts, TaskFailure};
+pub use deployment::{Deployment, DeploymentResult};
+pub use error::{ApiError, Violation};
+pub use event::{Condition, Event, Instance};
+pub use task::{TaskView, tasks_text};
+pub use wire::to_text;
