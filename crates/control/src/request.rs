@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use thiserror::Error;
+pub use waymark_marathon_api::Violation;
 use waymark_model::{App, AppId, Group, GroupId, Root, TaskId, Timestamp};
 
 /// The id of a deployment, a UUID as text.
@@ -60,15 +61,6 @@ pub struct Accepted {
     pub killed: Vec<Arc<waymark_model::Task>>,
     /// Things the user should know, one sentence each (service-port conflicts).
     pub warnings: Vec<String>,
-}
-
-/// One field that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// Marathon's path to the field: `/portDefinitions(0)/name`, or `/` for the whole.
-    pub path: String,
-    /// What is wrong.
-    pub message: String,
 }
 
 /// Why a request was refused. Nothing has changed then.
