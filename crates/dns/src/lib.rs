@@ -1,1 +1,36 @@
-//! Names for tasks: zone, answers, server.
+//! Names for tasks: A, AAAA and SRV records for every running, healthy task, as Mesos-DNS names
+//! them, over UDP and TCP.
+//!
+//! ```text
+//! catalog ──► naming ──► records ──► zone ──► answer ──► server ──► clients
+//!             (rules)   (one app)   (all)    (bytes)    (sockets)
+//!                                               │
+//! control ◄── output: applied version, leases ◄─┘
+//! ```
+//!
+//! Everything up to `answer` is pure; `output` follows the catalog and publishes zones; `server`
+//! moves packets. An answer takes no lock that an update holds. Nothing here forwards queries,
+//! changes the catalog, or judges the health of a task: only tasks that the catalog calls ready
+//! have names.
+//!
+//! To use it: [`Dns::new`], [`Sockets::bind`], then [`Dns::follow`] on one runtime and [`serve`]
+//! with each of [`Sockets::into_workers`] on others.
+
+pub mod answer;
+mod config;
+mod index;
+pub mod lease;
+pub mod message;
+pub mod naming;
+mod output;
+mod records;
+mod server;
+pub mod stats;
+mod wire;
+mod zone;
+
+pub use config::{ConfigError, DnsConfig, MAX_DOMAIN, MAX_TTL};
+pub use output::Dns;
+pub use server::{BindError, Sockets, WorkerSockets, serve};
+pub use stats::Stats;
+pub use zone::{Lookup, Zone};

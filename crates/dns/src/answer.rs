@@ -1,0 +1,409 @@
+//! Answers: a zone and a packet in, a packet out. Pure: time and randomness are arguments; notes
+//! the leases of the tasks it tells about; allocates nothing but the room of its caller's buffers.
+//!
+//! Answers are Mesos-DNS's (AA set, SRV with priority 0 and targets in full, shuffled, additional
+//! addresses), except on purpose:
+//!
+//! - SOA and NS are owned by the apex and stand in the answer section there; Mesos-DNS answers
+//!   them for every name, in the authority section, owned by the name asked for;
+//! - a missing name is NXDOMAIN for SRV too, and every negative answer has the SOA (RFC 2308);
+//! - a name that only has names below it is NODATA (RFC 8020), so is the apex;
+//! - the additional section has all addresses of a target and is left out without TC when there
+//!   is no room (RFC 2181 §9); Mesos-DNS draws one address, and sets TC;
+//! - EDNS(0) is spoken (RFC 6891), with at most 1232 bytes over UDP;
+//! - ANY gives one set, addresses before services (RFC 8482 §4.1);
+//! - RA is 0, since nothing is forwarded; what is outside the domain is REFUSED, DS is not special;
+//! - other classes, transfers and TSIG are REFUSED, other opcodes NOTIMP, more or less than one
+//!   question FORMERR; Mesos-DNS takes no notice of any of these;
+//! - capitals in raw names can be asked for, and `.*` inside a name is nothing special;
+//! - owners keep the question's spelling for A and AAAA too;
+//! - before the first catalog the domain is SERVFAIL; Mesos-DNS does not listen yet.
+
+use std::net::IpAddr;
+
+use crate::lease::Tick;
+use crate::message::{
+    self, CLASS_IN, Header, Owner, QUESTION_NAME, Query, Rcode, Reply, Section, Unanswerable, qtype,
+};
+use crate::records::{Records, Value};
+use crate::wire;
+use crate::zone::Zone;
+
+/// The records that one answer can hold at most: 65,535 bytes of A records. A larger set is
+/// answered with a random part of it.
+pub const MAX_RECORDS: usize = 4096;
+
+/// How a packet came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// By UDP: 512 bytes, or what EDNS allows up to [`message::UDP_PAYLOAD`].
+    Udp,
+    /// By TCP: 65,535 bytes.
+    Tcp,
+}
+
+/// What became of a packet, for the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The response code.
+    pub rcode: Rcode,
+    /// The type asked for; `None` when there was no readable question.
+    pub qtype: Option<u16>,
+    /// Whether TC was set.
+    pub truncated: bool,
+}
+
+/// Makes answers; keeps the room that it needs for that between them.
+#[derive(Debug)]
+pub struct Answerer {
+    random: u64,
+    found: Vec<Found>,
+    targets: Vec<Target>,
+}
+
+/// A value of a contributor.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    slot: u32,
+    value: Value,
+}
+
+/// The target of an SRV record in the answer, and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Target {
+    slot: u32,
+    entry: u32,
+    at: usize,
+}
+
+/// Which values of a name are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    A,
+    Aaaa,
+    Srv,
+}
+
+impl Kind {
+    fn number(self) -> u16 {
+        match self {
+            Kind::A => qtype::A,
+            Kind::Aaaa => qtype::AAAA,
+            Kind::Srv => qtype::SRV,
+        }
+    }
+
+    fn takes(self, records: &Records, value: Value) -> bool {
+        match value {
+            Value::Service { .. } => self == Kind::Srv,
+            Value::Address { address, .. } => match records.address(address) {
+                Some(IpAddr::V4(_)) => self == Kind::A,
+                Some(IpAddr::V6(_)) => self == Kind::Aaaa,
+                None => false,
+            },
+        }
+    }
+}
+
+impl Answerer {
+    /// One that shuffles by `seed`.
+    pub fn new(seed: u64) -> Answerer {
+        Answerer { random: seed, found: Vec::new(), targets: Vec::new() }
+    }
+
+    /// Answers `packet` from `zone` into `out`; `None` = nothing is to be sent. Addresses of tasks
+    /// in the answer are leased until `lease_end`.
+    pub fn answer(
+        &mut self,
+        zone: &Zone,
+        packet: &[u8],
+        transport: Transport,
+        lease_end: Tick,
+        out: &mut Vec<u8>,
+    ) -> Option<Outcome> {
+        match message::read(packet) {
+            Err(Unanswerable::Silence) => None,
+            Err(Unanswerable::Bad(header, rcode)) => Some(refuse(&header, rcode, out)),
+            Ok(query) => {
+                let reply = Reply::to(&query, limit(&query, transport), out);
+                Some(self.reply(zone, &query, lease_end, reply))
+            }
+        }
+    }
+
+    fn reply(
+        &mut self,
+        zone: &Zone,
+        query: &Query<'_>,
+        lease_end: Tick,
+        mut reply: Reply<'_>,
+    ) -> Outcome {
+        let (rcode, name) = match admit(zone, query) {
+            Ok(name) => (Rcode::NoError, name),
+            Err(rcode) => {
+                reply.finish(rcode, false, false);
+                return Outcome { rcode, qtype: Some(query.qtype), truncated: false };
+            }
+        };
+        // The question's name ends in the domain, so the apex stands there.
+        let apex = Owner::At((message::HEADER + name.len()) as u16);
+        let complete = match query.qtype {
+            qtype::SOA | qtype::ANY if name.is_empty() => {
+                soa(zone, Section::Answer, apex, &mut reply)
+            }
+            qtype::NS if name.is_empty() => self.name_server(zone, &mut reply),
+            qtype::A => self.records(zone, name, Kind::A, lease_end, &mut reply),
+            qtype::AAAA => self.records(zone, name, Kind::Aaaa, lease_end, &mut reply),
+            qtype::SRV => self.records(zone, name, Kind::Srv, lease_end, &mut reply),
+            qtype::ANY => self.any(zone, name, lease_end, &mut reply),
+            _ => true,
+        };
+        let negative = complete && !reply.has_answer();
+        let rcode = if negative && !zone.exists(name) { Rcode::NxDomain } else { rcode };
+        let complete = complete && (!negative || soa(zone, Section::Authority, apex, &mut reply));
+        reply.finish(rcode, true, !complete);
+        Outcome { rcode, qtype: Some(query.qtype), truncated: !complete }
+    }
+
+    /// The first kind of which the name has records.
+    fn any(&mut self, zone: &Zone, name: &[u8], lease_end: Tick, reply: &mut Reply<'_>) -> bool {
+        for kind in [Kind::A, Kind::Aaaa, Kind::Srv] {
+            let complete = self.records(zone, name, kind, lease_end, reply);
+            if reply.has_answer() || !complete {
+                return complete;
+            }
+        }
+        true
+    }
+
+    /// The records of a kind in random order, as many as fit; says whether all did.
+    fn records(
+        &mut self,
+        zone: &Zone,
+        name: &[u8],
+        kind: Kind,
+        lease_end: Tick,
+        reply: &mut Reply<'_>,
+    ) -> bool {
+        let all = self.collect(zone, name, kind, lease_end);
+        self.shuffle();
+        self.targets.clear();
+        let found = std::mem::take(&mut self.found);
+        let fitted = found.iter().all(|found| self.write(zone, *found, QUESTION_NAME, reply));
+        self.found = found;
+        let complete = all && fitted;
+        // Targets' addresses are a courtesy of complete answers.
+        if complete {
+            self.additional(zone, reply);
+        }
+        complete
+    }
+
+    /// Finds the different values of a kind, and notes the leases of all of them; says whether
+    /// they were at most [`MAX_RECORDS`].
+    fn collect(&mut self, zone: &Zone, name: &[u8], kind: Kind, lease_end: Tick) -> bool {
+        self.found.clear();
+        let (mut contributors, mut seen) = (0, 0u64);
+        for found in zone.find(name) {
+            contributors += 1;
+            let mut last = None;
+            for value in found.records.values(found.entry) {
+                if !kind.takes(found.records, *value) {
+                    continue;
+                }
+                if let Some(lease) = found.records.lease(value.lease()) {
+                    lease.note(lease_end);
+                }
+                // Tasks with one address have one record.
+                if matches!(value, Value::Address { address, .. } if last.replace(*address) == Some(*address))
+                {
+                    continue;
+                }
+                seen += 1;
+                let value = Found { slot: found.slot, value: *value };
+                if self.found.len() < MAX_RECORDS {
+                    self.found.push(value);
+                } else {
+                    // Each value seen so far stays with the same chance.
+                    let place = (self.next_random() % seen) as usize;
+                    if let Some(place) = self.found.get_mut(place) {
+                        *place = value;
+                    }
+                }
+            }
+        }
+        if contributors > 1 {
+            self.found.sort_by(|a, b| content(zone, a).cmp(&content(zone, b)));
+            self.found.dedup_by(|a, b| content(zone, a) == content(zone, b));
+        }
+        seen <= MAX_RECORDS as u64
+    }
+
+    /// Writes a record and remembers the target of an SRV record; says whether it fitted.
+    fn write(
+        &mut self,
+        zone: &Zone,
+        found: Found,
+        owner: Owner<'_>,
+        reply: &mut Reply<'_>,
+    ) -> bool {
+        // A value that leads nowhere has nothing to be written.
+        let Some(records) = zone.records(found.slot) else { return true };
+        match found.value {
+            Value::Address { address, .. } => match records.address(address) {
+                Some(address) => write_address(zone, address, Section::Answer, owner, reply),
+                None => true,
+            },
+            Value::Service { target, port, .. } => {
+                let Some(entry) = records.entry(target) else { return true };
+                let apex = zone.apex();
+                let at = reply.record(Section::Answer, owner, qtype::SRV, apex.ttl, |data| {
+                    data.extend([0, 0]);
+                    data.extend(apex.srv_weight.to_be_bytes());
+                    data.extend(port.to_be_bytes());
+                    // Never compressed (RFC 2782).
+                    data.extend_from_slice(records.name(entry));
+                    data.extend_from_slice(&apex.domain);
+                });
+                let Some(at) = at else { return false };
+                self.targets.push(Target { slot: found.slot, entry: target, at: at + 6 });
+                true
+            }
+        }
+    }
+
+    /// The addresses of the targets, as far as they fit. Their leases have been noted with the
+    /// services that lead to them.
+    fn additional(&mut self, zone: &Zone, reply: &mut Reply<'_>) {
+        self.targets.sort_unstable();
+        self.targets.dedup_by_key(|target| (target.slot, target.entry));
+        for target in &self.targets {
+            let Some(records) = zone.records(target.slot) else { continue };
+            let Some(entry) = records.entry(target.entry) else { continue };
+            let owner = match u16::try_from(target.at) {
+                Ok(at) if at < 0x4000 => Owner::At(at),
+                _ => Owner::Written(records.name(entry), &zone.apex().domain),
+            };
+            for value in records.values(entry) {
+                let Value::Address { address, .. } = *value else { continue };
+                let Some(address) = records.address(address) else { continue };
+                if !write_address(zone, address, Section::Additional, owner, reply) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// NS of the apex with the name server's addresses.
+    fn name_server(&mut self, zone: &Zone, reply: &mut Reply<'_>) -> bool {
+        let apex = zone.apex();
+        let server = &apex.mname;
+        let at = reply.record(Section::Answer, QUESTION_NAME, qtype::NS, apex.ttl, |data| {
+            data.extend_from_slice(server);
+        });
+        let Some(at) = at else { return false };
+        let inside = wire::relative_to(server, &apex.domain);
+        for found in inside.into_iter().flat_map(|name| zone.find(name)) {
+            for value in found.records.values(found.entry) {
+                if let Value::Address { address, .. } = *value
+                    && let Some(address) = found.records.address(address)
+                {
+                    let owner = Owner::At(at as u16);
+                    write_address(zone, address, Section::Additional, owner, reply);
+                }
+            }
+        }
+        true
+    }
+
+    /// Fisher and Yates.
+    fn shuffle(&mut self) {
+        for n in (1..self.found.len()).rev() {
+            let other = (self.next_random() % (n as u64 + 1)) as usize;
+            self.found.swap(n, other);
+        }
+    }
+
+    /// SplitMix64: nobody gains from guessing the order of records.
+    fn next_random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+/// The name asked for, relative to the domain, if this query is one for the zone.
+fn admit<'q>(zone: &Zone, query: &'q Query<'_>) -> Result<&'q [u8], Rcode> {
+    if query.edns.is_some_and(|edns| edns.version > 0) {
+        return Err(Rcode::BadVers);
+    }
+    match query.qtype {
+        qtype::OPT => return Err(Rcode::FormErr),
+        qtype::TKEY | qtype::TSIG | qtype::IXFR | qtype::AXFR => return Err(Rcode::Refused),
+        _ if query.class != CLASS_IN => return Err(Rcode::Refused),
+        _ => {}
+    }
+    let name = wire::relative_to(query.name.as_bytes(), &zone.apex().domain);
+    let name = name.ok_or(Rcode::Refused)?;
+    if zone.version() == 0 { Err(Rcode::ServFail) } else { Ok(name) }
+}
+
+fn limit(query: &Query<'_>, transport: Transport) -> usize {
+    match (transport, query.edns) {
+        (Transport::Tcp, _) => usize::from(u16::MAX),
+        (Transport::Udp, None) => usize::from(message::UDP_MINIMUM),
+        (Transport::Udp, Some(edns)) => {
+            usize::from(edns.payload.clamp(message::UDP_MINIMUM, message::UDP_PAYLOAD))
+        }
+    }
+}
+
+fn refuse(header: &Header, rcode: Rcode, out: &mut Vec<u8>) -> Outcome {
+    message::header_only(header, rcode, out);
+    Outcome { rcode, qtype: None, truncated: false }
+}
+
+/// What makes two records of one name the same: address, or target and port.
+fn content<'z>(zone: &'z Zone, found: &Found) -> (Option<IpAddr>, &'z [u8], u16) {
+    let Some(records) = zone.records(found.slot) else { return (None, &[], 0) };
+    match found.value {
+        Value::Address { address, .. } => (records.address(address), &[], 0),
+        Value::Service { target, port, .. } => {
+            (None, records.entry(target).map_or(&[][..], |entry| records.name(entry)), port)
+        }
+    }
+}
+
+fn write_address(
+    zone: &Zone,
+    address: IpAddr,
+    section: Section,
+    owner: Owner<'_>,
+    reply: &mut Reply<'_>,
+) -> bool {
+    let ttl = zone.apex().ttl;
+    let at = match address {
+        IpAddr::V4(ip) => {
+            reply.record(section, owner, Kind::A.number(), ttl, |data| data.extend(ip.octets()))
+        }
+        IpAddr::V6(ip) => {
+            reply.record(section, owner, Kind::Aaaa.number(), ttl, |data| data.extend(ip.octets()))
+        }
+    };
+    at.is_some()
+}
+
+/// The SOA record; the serial is the catalog's version, modulo 2³² as serials go (RFC 1982).
+fn soa(zone: &Zone, section: Section, owner: Owner<'_>, reply: &mut Reply<'_>) -> bool {
+    let apex = zone.apex();
+    let serial = zone.version() as u32;
+    let at = reply.record(section, owner, qtype::SOA, apex.ttl, |data| {
+        data.extend_from_slice(&apex.mname);
+        data.extend_from_slice(&apex.rname);
+        data.extend(serial.to_be_bytes());
+        apex.soa_times.iter().for_each(|time| data.extend(time.to_be_bytes()));
+        data.extend(apex.ttl.to_be_bytes());
+    });
+    at.is_some()
+}

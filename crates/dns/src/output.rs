@@ -1,0 +1,148 @@
+//! The DNS server as the rest of the program sees it: follows the catalog, says how far it has
+//! got, and until when addresses it gave out may be cached.
+//!
+//! ```text
+//! Reader ──► Dns::follow ──► Zone, published whole ──► workers' answers
+//!                 │                                        │
+//!                 └──► applied            leases ◄─────────┘
+//! ```
+//!
+//! **When a version counts as applied.** A drain relies on this order: once `applied() ≥ V`, no
+//! answer is made from a zone older than V, and every lease that such an answer noted is visible.
+//!
+//! - A worker takes the zone, makes its answers and lets go again, without waiting in between.
+//! - The follower exchanges the zone. From then on a worker can only take the new one; those that
+//!   still hold the old one hold a counted reference to it (`ArcSwap::swap` turns their short-hand
+//!   ones into counted ones before it returns).
+//! - It then waits until its own reference is the last (`Arc::get_mut` succeeds), and only then
+//!   stores the new version. A worker's drop of its reference *releases*, the success of `get_mut`
+//!   *acquires*, and so do the store and load of the version: the worker's lease notes, made
+//!   before its drop, are seen by everybody who sees the version.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, Guard};
+use waymark_catalog::{InUse, Output, Reader};
+use waymark_model::{Catalog, TaskId, Version};
+
+use crate::config::{ConfigError, DnsConfig};
+use crate::lease::{Clock, Leases, Tick};
+use crate::stats::{Counters, Stats};
+use crate::zone::{Lookup, Zone};
+
+/// The DNS server. Made once, shared by its follower, its workers and those who ask it.
+pub struct Dns {
+    pub(crate) config: DnsConfig,
+    zone: ArcSwap<Zone>,
+    leases: Leases,
+    applied: AtomicU64,
+    counters: Mutex<Vec<Arc<Counters>>>,
+    pub(crate) tcp_slots: Arc<tokio::sync::Semaphore>,
+}
+
+/// How often the follower looks whether the old zone is free before it sleeps in between.
+const EAGER_LOOKS: usize = 64;
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+impl Dns {
+    /// A server without names yet. The error names the setting that is wrong.
+    pub fn new(config: DnsConfig) -> Result<Dns, ConfigError> {
+        Ok(Dns {
+            zone: ArcSwap::from_pointee(Zone::new(&config)?),
+            leases: Leases::new(Clock::new(Instant::now())),
+            applied: AtomicU64::new(0),
+            counters: Mutex::default(),
+            tcp_slots: Arc::new(tokio::sync::Semaphore::new(config.tcp_connections)),
+            config,
+        })
+    }
+
+    /// Makes names from the catalog until its writer is gone; the last names stay then. To run
+    /// once, best on another thread than the workers: the first catalog may keep it busy for a
+    /// while.
+    pub async fn follow(&self, mut reader: Reader) {
+        let mut seen = Arc::new(Catalog::default());
+        let mut next = Some(reader.latest());
+        while let Some(catalog) = next {
+            if catalog.version != seen.version {
+                self.apply(&seen, &catalog).await;
+                seen = catalog;
+            }
+            next = reader.changed().await;
+        }
+    }
+
+    /// Replaces the zone made from `before` by one made from `after`.
+    async fn apply(&self, before: &Catalog, after: &Catalog) {
+        let mut zone = Zone::clone(&self.zone.load());
+        let gone = zone.advance(before, after, &self.leases);
+        let mut old = self.zone.swap(Arc::new(zone));
+        let mut looks = 0;
+        while Arc::get_mut(&mut old).is_none() {
+            looks += 1;
+            if looks < EAGER_LOOKS {
+                tokio::task::yield_now().await;
+            } else {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        }
+        self.applied.store(after.version, Ordering::Release);
+        // The old zone held records that hold leases.
+        drop(old);
+        self.leases.retire(Instant::now(), gone);
+        tracing::debug!(version = after.version, "names follow the catalog");
+    }
+
+    /// What is under a name at the moment.
+    pub fn lookup(&self, name: &str) -> Lookup {
+        self.zone.load().lookup(name)
+    }
+
+    /// Number of names with records, counted once for each app that has them.
+    pub fn names(&self) -> usize {
+        self.zone.load().len()
+    }
+
+    /// The counters of all workers.
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats::default();
+        for counters in self.counters.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            counters.add_to(&mut stats);
+        }
+        stats
+    }
+
+    /// Counters for one more worker.
+    pub(crate) fn add_worker(&self) -> Arc<Counters> {
+        let counters = Arc::<Counters>::default();
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner).push(counters.clone());
+        counters
+    }
+
+    /// The zone for a few answers. Whoever holds it delays what counts as applied: never over an
+    /// `await`.
+    pub(crate) fn zone(&self) -> Guard<Arc<Zone>> {
+        self.zone.load()
+    }
+
+    /// When a lease given now ends.
+    pub(crate) fn lease_end(&self, now: Instant) -> Tick {
+        self.leases.clock().lease_end(now, Duration::from_secs(self.config.ttl.into()))
+    }
+}
+
+impl Output for Dns {
+    fn name(&self) -> &'static str {
+        "dns"
+    }
+
+    fn applied(&self) -> Version {
+        self.applied.load(Ordering::Acquire)
+    }
+
+    fn in_use(&self, task: &TaskId) -> InUse {
+        InUse { connections: 0, lease_until: self.leases.until(task) }
+    }
+}

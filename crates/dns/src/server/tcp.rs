@@ -1,0 +1,132 @@
+//! Queries over TCP: any number on one connection, also many at once (RFC 7766).
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::answer::{Answerer, Transport};
+use crate::output::Dns;
+use crate::stats::{Counters, add};
+
+/// The longest query that is read, in bytes; a connection that announces a longer one is closed.
+const MAX_QUERY: usize = 4096;
+/// Answers that wait to be sent are sent when they have grown to this, in bytes.
+const SEND_AT: usize = 64 << 10;
+/// Room that a connection keeps for answers between queries, in bytes, twice.
+const KEPT: usize = 4096;
+/// The pause after the system could not give us a connection (too many open files).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts and answers connections, for ever.
+pub(super) async fn serve(
+    dns: &Arc<Dns>,
+    counters: &Arc<Counters>,
+    listener: TcpListener,
+    mut seed: u64,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        let stream = match stream {
+            Ok((stream, _)) => stream,
+            Err(e) => {
+                tracing::warn!(error = %e, "cannot accept DNS connections");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(slot) = dns.tcp_slots.clone().try_acquire_owned() else {
+            add(&counters.tcp_refused);
+            continue;
+        };
+        add(&counters.tcp_accepted);
+        seed = seed.wrapping_add(0x1_0001);
+        let connection = Connection {
+            stream,
+            answerer: Answerer::new(dns.config.seed ^ seed),
+            input: Vec::new(),
+            output: Vec::new(),
+            reply: Vec::new(),
+        };
+        let (dns, counters) = (dns.clone(), counters.clone());
+        connections.spawn(async move {
+            let _slot = slot;
+            if let Err(e) = connection.run(&dns, &counters).await {
+                tracing::trace!(error = %e, "DNS connection ended");
+            }
+        });
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    answerer: Answerer,
+    /// What has been read and not answered.
+    input: Vec<u8>,
+    /// Answers with their lengths that have not been sent.
+    output: Vec<u8>,
+    reply: Vec<u8>,
+}
+
+impl Connection {
+    /// Until the client closes, is silent for too long, or breaks the format.
+    async fn run(mut self, dns: &Dns, counters: &Counters) -> io::Result<()> {
+        let idle = dns.config.tcp_idle;
+        self.stream.set_nodelay(true)?;
+        loop {
+            let (used, more) = self.answer_whole(dns, counters)?;
+            self.input.drain(..used);
+            if !self.output.is_empty() {
+                timeout(idle, self.stream.write_all(&self.output)).await??;
+                self.output.clear();
+                // A large answer is rare; its room is not kept for as long as the client stays.
+                self.output.shrink_to(KEPT);
+                self.reply.shrink_to(KEPT);
+            }
+            if more {
+                continue;
+            }
+            // Room for the rest of the longest query.
+            self.input.reserve((2 + MAX_QUERY).saturating_sub(self.input.len()));
+            if timeout(idle, self.stream.read_buf(&mut self.input)).await?? == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Answers the whole queries that have been read, up to [`SEND_AT`] of answers; gives how many
+    /// bytes they were, and whether there may be more. Never waits, since it holds the zone.
+    fn answer_whole(&mut self, dns: &Dns, counters: &Counters) -> io::Result<(usize, bool)> {
+        let zone = dns.zone();
+        let lease_end = dns.lease_end(Instant::now());
+        let mut used = 0;
+        while self.output.len() < SEND_AT {
+            let rest = self.input.get(used..).unwrap_or_default();
+            let Some((length, rest)) = rest.split_first_chunk() else { return Ok((used, false)) };
+            let length = usize::from(u16::from_be_bytes(*length));
+            if length > MAX_QUERY {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            let Some(packet) = rest.get(..length) else { return Ok((used, false)) };
+            let outcome =
+                self.answerer.answer(&zone, packet, Transport::Tcp, lease_end, &mut self.reply);
+            counters.count(Transport::Tcp, outcome);
+            if outcome.is_none() {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            let length = u16::try_from(self.reply.len()).map_err(|_| io::ErrorKind::InvalidData)?;
+            self.output.extend(length.to_be_bytes());
+            self.output.extend_from_slice(&self.reply);
+            used += 2 + packet.len();
+        }
+        Ok((used, true))
+    }
+}
