@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::*;
@@ -121,9 +121,12 @@ async fn server(text: &'static str) -> SocketAddr {
     addr
 }
 
-/// An address where nothing listens.
-async fn nowhere() -> SocketAddr {
-    listener().await.1
+/// An address where nothing listens, and the socket that keeps others away from it.
+fn nowhere() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let addr = socket.local_addr().unwrap();
+    (socket, addr)
 }
 
 #[tokio::test]
@@ -183,7 +186,7 @@ async fn an_endless_body_is_not_waited_for() {
 
 #[tokio::test]
 async fn causes_of_failure() {
-    let nowhere = nowhere().await;
+    let (_socket, nowhere) = nowhere();
     let refused = failure("connection refused");
     assert_eq!(outcome(http(nowhere)).await, refused);
     assert_eq!(outcome(https(nowhere)).await, refused);
@@ -314,12 +317,12 @@ async fn until(mut so: impl FnMut() -> bool) {
 /// Fails at first, then accepts: a task that takes a while to come up.
 #[tokio::test]
 async fn a_fresh_task_is_seen_soon_after_it_is_up() {
-    let addr = nowhere().await;
+    let (socket, addr) = nowhere();
     let (prober, mut reports) = prober(4);
     let kind = ProbeKind::Tcp { addr };
     prober.watch(target("t", vec![Probe { succeeded: false, ..probe(kind) }]));
     assert_eq!(next(&mut reports).await.outcome, failure("connection refused"));
-    let _listener = TcpListener::bind(addr).await.unwrap();
+    let _listener = socket.listen(8).unwrap();
     let since = Instant::now();
     while next(&mut reports).await.outcome != Outcome::Success {}
     // The interval is an hour; the pauses so far were 25, 50, 100… ms.
