@@ -1,2 +1,38 @@
 //! The binary: command line, configuration, wiring, telemetry.
-fn main() {}
+
+mod cli;
+mod exit;
+mod reference;
+mod settings;
+mod terminal;
+mod whoami;
+
+use std::process::ExitCode;
+
+use clap::ArgMatches;
+
+use exit::Exit;
+use settings::Surroundings;
+
+fn main() -> ExitCode {
+    let matches = cli::command().get_matches();
+    let around = Surroundings::of_this_process();
+    let Some((name, matches)) = matches.subcommand() else { return Exit::Usage.into() };
+    dispatch(name, matches, &around).into()
+}
+
+fn dispatch(name: &str, matches: &ArgMatches, around: &Surroundings) -> Exit {
+    match name {
+        "whoami" => whoami::run(matches, around),
+        "completions" => completions(matches),
+        "reference" => terminal::print(&reference::reference()),
+        _ => Exit::Usage,
+    }
+}
+
+fn completions(matches: &ArgMatches) -> Exit {
+    let Some(shell) = matches.get_one::<clap_complete::Shell>("shell") else { return Exit::Usage };
+    let mut script = Vec::new();
+    clap_complete::generate(*shell, &mut cli::command(), "waymark", &mut script);
+    terminal::print(&String::from_utf8_lossy(&script))
+}

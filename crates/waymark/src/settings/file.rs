@@ -1,0 +1,85 @@
+//! The settings file: TOML with the settings' names as keys, all at the top level.
+
+use std::ops::Range;
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+
+use super::error::{SettingError, Source};
+use super::suggest::nearest;
+use super::table::Setting;
+
+/// A file longer than this is refused; it cannot be a settings file.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// A value in the file: the setting's index in the table, its text, its place.
+pub type Entry = (usize, String, Source);
+
+/// Reads the file from the disk.
+pub fn read(path: &Path) -> Result<String, SettingError> {
+    let unreadable = |reason: String| SettingError::Unreadable { path: path.to_owned(), reason };
+    let length = std::fs::metadata(path).map_err(|e| unreadable(e.to_string()))?.len();
+    if length > MAX_BYTES {
+        return Err(unreadable(format!("it has {length} bytes, more than {MAX_BYTES}")));
+    }
+    std::fs::read_to_string(path).map_err(|e| unreadable(e.to_string()))
+}
+
+/// Takes the file's text apart. Each value is checked by its setting.
+pub fn parse(path: &Path, text: &str, table: &[Setting]) -> Result<Vec<Entry>, SettingError> {
+    let at = |span: Range<usize>| place(path, text, span.start);
+    let document = DeTable::parse(text).map_err(|e| SettingError::Syntax {
+        place: at(e.span().unwrap_or_default()),
+        reason: e.message().to_owned(),
+    })?;
+    let mut entries: Vec<Entry> = Vec::new();
+    // The map is sorted by key; errors are told in the order of the file.
+    let mut pairs: Vec<_> = document.get_ref().iter().collect();
+    pairs.sort_by_key(|(key, _)| key.span().start);
+    for (key, value) in pairs {
+        let name = key.get_ref().as_ref();
+        let Some(index) = table.iter().position(|s| s.name == name) else {
+            return Err(unknown_key(at(key.span()), name, table));
+        };
+        let place = at(value.span());
+        let checked = scalar(value.get_ref())
+            .and_then(|text| (table[index].check)(&text).map(|()| text))
+            .map_err(|reason| SettingError::Value {
+                place: place.clone(),
+                setting: name.to_owned(),
+                reason,
+            })?;
+        entries.push((index, checked, place));
+    }
+    Ok(entries)
+}
+
+fn unknown_key(place: Source, name: &str, table: &[Setting]) -> SettingError {
+    let fix = match nearest(name, table.iter().map(|s| s.name.as_str())) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => "`waymark run --help` lists all settings".to_owned(),
+    };
+    SettingError::Unknown { place, what: "key", name: name.to_owned(), fix }
+}
+
+fn scalar(value: &DeValue<'_>) -> Result<String, String> {
+    match value {
+        DeValue::String(text) => Ok(text.clone().into_owned()),
+        DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str().replace('_', "")),
+        DeValue::Boolean(yes) => Ok(yes.to_string()),
+        other => Err(format!(
+            "{} cannot be a value here; write a text, a whole number, true or false",
+            other.type_str()
+        )),
+    }
+}
+
+fn place(path: &Path, text: &str, offset: usize) -> Source {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    Source::File {
+        path: path.to_owned(),
+        line: before.matches('\n').count() + 1,
+        column: before[line_start..].chars().count() + 1,
+    }
+}

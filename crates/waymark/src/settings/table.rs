@@ -1,0 +1,208 @@
+//! The one definition of all settings. From it come the flags and their help, the keys of the
+//! file, the environment variables, the typed [`Settings`] and the reference page.
+//!
+//! In the table, the first line of a setting's comment is its short help, all of it the long help.
+//! A field `api_port` is the key `api-port`, the flag `--api-port` and the variable
+//! `WAYMARK_API_PORT`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::value::{
+    CgroupMode, Count, DomainName, HostName, Label, LogFilter, LogFormat, Port, PortRange,
+    ServicePort, Size, Value,
+};
+use super::{SettingError, Surroundings, Texts};
+
+/// What is known about one setting.
+pub struct Setting {
+    /// The key in the file, and the flag without its dashes.
+    pub name: String,
+    /// The environment variable.
+    pub variable: String,
+    /// What stands for the value in help texts.
+    pub value_name: &'static str,
+    /// How values are written.
+    pub kind: &'static str,
+    /// Whether the flag may stand without a value.
+    pub switch: bool,
+    /// The value when nobody sets it.
+    pub default: Default,
+    /// The heading it stands under.
+    pub section: &'static str,
+    /// Lines of help; the first is the short one.
+    pub help: &'static [&'static str],
+    /// Whether a text is a value for it.
+    pub check: fn(&str) -> Result<(), String>,
+}
+
+/// The value of a setting that nobody sets.
+pub enum Default {
+    /// This text.
+    Text(&'static str),
+    /// None; what that means.
+    Unset(&'static str),
+    /// Depends on the surroundings; how, and the rule.
+    From(&'static str, fn(&Surroundings) -> Result<String, String>),
+}
+
+macro_rules! settings {
+    ($($section:literal {
+        $($(#[doc = $help:literal])+ $field:ident: $type:ty = $default:expr, $value_name:literal;)+
+    })+) => {
+        /// Everything that can be set, typed and each value valid by itself.
+        #[derive(Clone, Debug)]
+        pub struct Settings {
+            $($($(#[doc = $help])+ pub $field: $type,)+)+
+        }
+
+        impl Settings {
+            /// Settings from texts in the table's order.
+            pub(super) fn build(texts: &Texts) -> Result<Settings, SettingError> {
+                Ok(Settings { $($($field: texts.read(stringify!($field))?,)+)+ })
+            }
+        }
+
+        /// All settings in the order of the help text.
+        pub fn table() -> Vec<Setting> {
+            vec![$($(Setting {
+                name: stringify!($field).replace('_', "-"),
+                variable: format!("WAYMARK_{}", stringify!($field).to_ascii_uppercase()),
+                value_name: $value_name,
+                kind: <$type as Value>::KIND,
+                switch: <$type as Value>::SWITCH,
+                default: $default,
+                section: $section,
+                help: &[$($help),+],
+                check: |text| <$type as Value>::parse(text).map(drop),
+            },)+)+]
+        }
+    };
+}
+
+use Default::{From, Text, Unset};
+
+settings! {
+    "Places and addresses" {
+        /// Folder for everything Waymark keeps: store, task sandboxes, endpoints.json.
+        ///
+        /// It is made when missing. One instance at a time may use it.
+        data_dir: PathBuf = From(
+            "`/var/lib/waymark` for root, else `$XDG_STATE_HOME/waymark` or \
+             `~/.local/state/waymark`",
+            default_data_dir,
+        ), "DIR";
+
+        /// Address that the API, DNS and all service ports listen on.
+        ///
+        /// `0.0.0.0` or `::` means every address of this machine. The API has no access control
+        /// yet: whoever reaches it can run commands here.
+        listen: IpAddr = Text("127.0.0.1"), "ADDR";
+
+        /// Address at which tasks are reached: what DNS answers and where traffic goes.
+        host_ip: Option<IpAddr> = Unset(
+            "the address of `listen`; when that means every address, the one of the default route",
+        ), "ADDR";
+
+        /// Name of this machine in the API and in the tasks' `HOST` variable.
+        hostname: Option<HostName> = Unset("the text of `host-ip`, which needs no look-up"), "NAME";
+
+        /// Port of the REST API.
+        api_port: Port = Text("8080"), "PORT";
+
+        /// Port of the DNS server, for UDP and TCP.
+        dns_port: Port = Text("8053"), "PORT";
+    }
+    "Service ports" {
+        /// First service port given to apps that ask for any.
+        local_port_min: ServicePort = Text("10000"), "PORT";
+
+        /// Last service port given to apps that ask for any.
+        local_port_max: ServicePort = Text("20000"), "PORT";
+
+        /// Refuse an app whose explicit service port another app has.
+        ///
+        /// Marathon accepts this, and so does Waymark by default, with a warning in the log, in the
+        /// API's answer and in `waymark status`. With this switch the answer is 422.
+        strict_service_ports: bool = Text("false"), "BOOL";
+    }
+    "Names" {
+        /// Start no DNS server.
+        no_dns: bool = Text("false"), "BOOL";
+
+        /// Domain that all names end in.
+        domain: DomainName = Text("mesos"), "NAME";
+
+        /// Name of this framework: the label before the domain, as in `web.marathon.mesos`.
+        framework_name: Label = Text("marathon"), "NAME";
+
+        /// How long DNS clients may keep an answer.
+        ///
+        /// A task that is stopped waits until every answer that named it has outlived this time.
+        dns_ttl: Duration = Text("5s"), "TIME";
+    }
+    "Load balancing" {
+        /// Listen on no service ports.
+        no_proxy: bool = Text("false"), "BOOL";
+
+        /// Threads that forward connections; 0 = one for each CPU.
+        proxy_workers: Count<0, 256> = Text("0"), "N";
+
+        /// Connections open at once over all service ports; more are refused.
+        max_connections: Count<1, 1_000_000> = Text("20000"), "N";
+
+        /// How long a task may take to accept a connection before the next one is tried.
+        connect_timeout: Duration = Text("2s"), "TIME";
+
+        /// A forwarded connection on which nothing moves for this long is closed; 0 = never.
+        idle_timeout: Duration = Text("1h"), "TIME";
+    }
+    "Tasks" {
+        /// Host ports given to tasks.
+        task_ports: PortRange = Text("31000-32000"), "FIRST-LAST";
+
+        /// How long a task may go on serving after it was taken out of names and traffic.
+        ///
+        /// Before a task gets SIGTERM, Waymark takes it out of DNS and load balancing and waits
+        /// until its connections have ended and DNS answers that named it have expired, but not
+        /// longer than this. A task that fails its health checks does not wait.
+        drain_timeout: Duration = Text("10s"), "TIME";
+
+        /// Time from SIGTERM to SIGKILL, for apps without `taskKillGracePeriodSeconds`.
+        kill_grace: Duration = Text("3s"), "TIME";
+
+        /// Leave tasks running when Waymark stops; the next start takes them back.
+        keep_tasks: bool = Text("false"), "BOOL";
+
+        /// CPU and memory limits by cgroup v2: `auto` where possible, `off`, or `required`.
+        cgroups: CgroupMode = Text("auto"), "MODE";
+
+        /// Size at which a task's stdout or stderr file is rotated.
+        task_log_size: Size = Text("10MiB"), "SIZE";
+
+        /// Rotated files kept of each task's stdout and stderr.
+        task_log_files: Count<0, 100> = Text("2"), "N";
+    }
+    "Log" {
+        /// What is logged, to stderr.
+        log_level: Option<LogFilter> = Unset(
+            "`info`; `warn` while the live display is on a terminal",
+        ), "LEVEL";
+
+        /// How log lines look.
+        log_format: LogFormat = Text("text"), "FORMAT";
+    }
+}
+
+fn default_data_dir(around: &Surroundings) -> Result<String, String> {
+    if around.root {
+        return Ok("/var/lib/waymark".to_owned());
+    }
+    // The XDG rules: a relative path in the variable is to be ignored.
+    let absolute = |name| around.variable(name).filter(|v| v.starts_with('/'));
+    absolute("XDG_STATE_HOME")
+        .map(|state| format!("{state}/waymark"))
+        .or_else(|| absolute("HOME").map(|home| format!("{home}/.local/state/waymark")))
+        .ok_or_else(|| "neither XDG_STATE_HOME nor HOME is set; say --data-dir DIR".to_owned())
+}

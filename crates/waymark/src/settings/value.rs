@@ -1,0 +1,400 @@
+//! The kinds of values settings have: how each is written and read.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A kind of value that a setting can have.
+pub trait Value: Sized {
+    /// How it is written, for the reference page.
+    const KIND: &'static str;
+    /// Whether a flag of this kind may stand without a value (then it means `true`).
+    const SWITCH: bool = false;
+
+    /// Reads a text; the error says what it is not and how one looks.
+    fn parse(text: &str) -> Result<Self, String>;
+
+    /// The value of a setting that nobody set and that has no default.
+    fn absent() -> Option<Self> {
+        None
+    }
+}
+
+impl<T: Value> Value for Option<T> {
+    const KIND: &'static str = T::KIND;
+    const SWITCH: bool = T::SWITCH;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        T::parse(text).map(Some)
+    }
+
+    fn absent() -> Option<Self> {
+        Some(None)
+    }
+}
+
+impl Value for bool {
+    const KIND: &'static str = "`true` or `false`";
+    const SWITCH: bool = true;
+
+    fn parse(text: &str) -> Result<bool, String> {
+        match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(format!("{text:?} is neither true nor false")),
+        }
+    }
+}
+
+impl Value for IpAddr {
+    const KIND: &'static str = "an IP address, such as `127.0.0.1` or `::1`";
+
+    fn parse(text: &str) -> Result<IpAddr, String> {
+        text.parse().map_err(|_| {
+            format!("{text:?} is not an IP address; write one such as 127.0.0.1, 0.0.0.0 or ::1")
+        })
+    }
+}
+
+impl Value for PathBuf {
+    const KIND: &'static str = "a path";
+
+    fn parse(text: &str) -> Result<PathBuf, String> {
+        if text.is_empty() {
+            return Err("the path is empty; name a folder or file".to_owned());
+        }
+        Ok(PathBuf::from(text))
+    }
+}
+
+/// A port number to listen on; 0 means "any free one".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Port(pub u16);
+
+impl Value for Port {
+    const KIND: &'static str = "a port, 0 to 65535; 0 = any free one";
+
+    fn parse(text: &str) -> Result<Port, String> {
+        text.parse().map(Port).map_err(|_| {
+            format!("{text:?} is not a port; write a number from 0 to 65535 (0 = any free one)")
+        })
+    }
+}
+
+/// A port number that is meant as such: not 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServicePort(pub u16);
+
+impl Value for ServicePort {
+    const KIND: &'static str = "a port, 1 to 65535";
+
+    fn parse(text: &str) -> Result<ServicePort, String> {
+        match text.parse() {
+            Ok(0) | Err(_) => {
+                Err(format!("{text:?} is not a port; write a number from 1 to 65535"))
+            }
+            Ok(port) => Ok(ServicePort(port)),
+        }
+    }
+}
+
+/// An inclusive range of ports; `min <= max`, `min > 0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// The first.
+    pub min: u16,
+    /// The last, included.
+    pub max: u16,
+}
+
+impl PortRange {
+    /// Whether the port lies in the range.
+    pub fn contains(self, port: u16) -> bool {
+        (self.min..=self.max).contains(&port)
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.min, self.max)
+    }
+}
+
+impl Value for PortRange {
+    const KIND: &'static str = "two ports, `first-last`";
+
+    fn parse(text: &str) -> Result<PortRange, String> {
+        let parsed = text
+            .split_once('-')
+            .and_then(|(min, max)| Some((min.trim().parse().ok()?, max.trim().parse().ok()?)));
+        match parsed {
+            None | Some((0, _)) => Err(format!(
+                "{text:?} is not a range of ports; write first-last, such as 31000-32000"
+            )),
+            Some((min, max)) if min > max => Err(format!(
+                "{text:?} begins above its end; write the lower port first: {max}-{min}"
+            )),
+            Some((min, max)) => Ok(PortRange { min, max }),
+        }
+    }
+}
+
+impl Value for Duration {
+    const KIND: &'static str = "a time, such as `500ms`, `10s`, `2m`, `1h`";
+
+    fn parse(text: &str) -> Result<Duration, String> {
+        let (number, unit) = split_unit(text);
+        let wrong = || {
+            format!("{text:?} is not a time; write a number and a unit, such as 500ms, 10s or 2m")
+        };
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let millis = match unit {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "" if number == 0 => 1,
+            _ => return Err(wrong()),
+        };
+        number.checked_mul(millis).map(Duration::from_millis).ok_or_else(wrong)
+    }
+}
+
+/// A number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl Value for Size {
+    const KIND: &'static str = "a size, such as `64KiB`, `10MiB`, `1GiB`, or bytes";
+
+    fn parse(text: &str) -> Result<Size, String> {
+        let (number, unit) = split_unit(text);
+        let wrong =
+            || format!("{text:?} is not a size; write bytes, or one such as 64KiB or 10MiB");
+        let factor = match unit {
+            "" | "B" => 1,
+            "kB" => 1000,
+            "KiB" => 1 << 10,
+            "MB" => 1_000_000,
+            "MiB" => 1 << 20,
+            "GB" => 1_000_000_000,
+            "GiB" => 1 << 30,
+            _ => return Err(wrong()),
+        };
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        number.checked_mul(factor).map(Size).ok_or_else(wrong)
+    }
+}
+
+fn split_unit(text: &str) -> (&str, &str) {
+    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    text.split_at(at)
+}
+
+/// A whole number between `MIN` and `MAX`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count<const MIN: usize, const MAX: usize>(pub usize);
+
+impl<const MIN: usize, const MAX: usize> Value for Count<MIN, MAX> {
+    const KIND: &'static str = "a number";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(n) if (MIN..=MAX).contains(&n) => Ok(Count(n)),
+            _ => Err(format!("{text:?} is not a number from {MIN} to {MAX}")),
+        }
+    }
+}
+
+/// A DNS name of one or more labels, lower case, without a final dot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DomainName(pub String);
+
+/// The longest label of a DNS name (RFC 1035 §2.3.4).
+const MAX_LABEL: usize = 63;
+/// Bytes left for a domain, so that task names below it still fit into 255 (RFC 1035 §2.3.4).
+const MAX_DOMAIN: usize = 128;
+
+impl Value for DomainName {
+    const KIND: &'static str = "a DNS name";
+
+    fn parse(text: &str) -> Result<DomainName, String> {
+        let name = text.trim_end_matches('.').to_ascii_lowercase();
+        if !name.is_empty() && name.len() <= MAX_DOMAIN && name.split('.').all(is_label) {
+            return Ok(DomainName(name));
+        }
+        Err(format!(
+            "{text:?} is not a DNS name; write labels of letters, digits and inner hyphens joined \
+             by dots, at most {MAX_DOMAIN} characters"
+        ))
+    }
+}
+
+/// One label of a DNS name, lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label(pub String);
+
+impl Value for Label {
+    const KIND: &'static str = "one label of a DNS name";
+
+    fn parse(text: &str) -> Result<Label, String> {
+        let label = text.to_ascii_lowercase();
+        if is_label(&label) {
+            return Ok(Label(label));
+        }
+        Err(format!(
+            "{text:?} cannot be part of a DNS name; use at most {MAX_LABEL} letters, digits and \
+             inner hyphens"
+        ))
+    }
+}
+
+fn is_label(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !text.is_empty()
+        && text.len() <= MAX_LABEL
+        && text.chars().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+/// A host name as clients see it: a DNS name or an IP address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostName(pub String);
+
+impl Value for HostName {
+    const KIND: &'static str = "a host name or an IP address";
+
+    fn parse(text: &str) -> Result<HostName, String> {
+        if text.parse::<IpAddr>().is_ok() {
+            return Ok(HostName(text.to_owned()));
+        }
+        DomainName::parse(text).map(|name| HostName(name.0))
+    }
+}
+
+/// What is logged: a level, or levels by part of the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFilter(pub String);
+
+/// The log levels, from quiet to loud.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+impl Value for LogFilter {
+    const KIND: &'static str = "`off`, `error`, `warn`, `info`, `debug`, `trace`, or `part=level` \
+                                joined by commas";
+
+    fn parse(text: &str) -> Result<LogFilter, String> {
+        let level = |part: &str| LEVELS.contains(&part.rsplit('=').next().unwrap_or(part));
+        if text.split(',').all(level) {
+            return Ok(LogFilter(text.to_owned()));
+        }
+        Err(format!(
+            "{text:?} is not a log level; write one of {}, or such as info,waymark_dns=debug",
+            LEVELS.join(", ")
+        ))
+    }
+}
+
+/// A choice between words.
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? } $kind:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant),+
+        }
+
+        impl Value for $name {
+            const KIND: &'static str = $kind;
+
+            fn parse(text: &str) -> Result<$name, String> {
+                match text {
+                    $($word => Ok($name::$variant),)+
+                    _ => Err(format!(
+                        "{text:?} is not a choice here; write one of {}",
+                        [$($word),+].join(", ")
+                    )),
+                }
+            }
+        }
+    };
+}
+
+choice! {
+    /// How log lines look.
+    LogFormat {
+        /// For people.
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
+    }
+    "`text` or `json`"
+}
+
+choice! {
+    /// How CPU and memory limits of tasks are enforced.
+    CgroupMode {
+        /// Where the system allows it.
+        Auto = "auto",
+        /// Never.
+        Off = "off",
+        /// Or else Waymark does not start.
+        Required = "required",
+    }
+    "`auto`, `off` or `required`"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong<T: Value + std::fmt::Debug>(texts: &[&str]) {
+        for text in texts {
+            let error = T::parse(text).unwrap_err();
+            assert!(error.contains(&format!("{text:?}")), "{error} does not show {text:?}");
+        }
+    }
+
+    #[test]
+    fn times_and_sizes() {
+        for (text, millis) in [("500ms", 500), ("10s", 10_000), ("2m", 120_000), ("0", 0)] {
+            assert_eq!(Duration::parse(text), Ok(Duration::from_millis(millis)));
+        }
+        wrong::<Duration>(&["10", "s", "", "1.5s", "-1s", "10 s", "1d", "99999999999999999999h"]);
+        for (text, bytes) in [("4096", 4096), ("64KiB", 65536), ("10MB", 10_000_000)] {
+            assert_eq!(Size::parse(text), Ok(Size(bytes)));
+        }
+        wrong::<Size>(&["", "MiB", "1Mib", "-1", "99999999999GiB"]);
+    }
+
+    #[test]
+    fn ports_and_ranges() {
+        assert_eq!(Port::parse("0"), Ok(Port(0)));
+        wrong::<Port>(&["", "65536", "-1", "http", "80 "]);
+        wrong::<ServicePort>(&["0", "65536", "x"]);
+        assert_eq!(PortRange::parse("1-65535"), Ok(PortRange { min: 1, max: 65535 }));
+        wrong::<PortRange>(&["", "5", "0-5", "5-4", "5-", "a-b", "1-65536"]);
+    }
+
+    #[test]
+    fn names() {
+        assert_eq!(DomainName::parse("Mesos."), Ok(DomainName("mesos".into())));
+        assert_eq!(DomainName::parse("a.b-c"), Ok(DomainName("a.b-c".into())));
+        wrong::<DomainName>(&["", ".", "a..b", "-a", "a_b", &"a".repeat(64)]);
+        wrong::<Label>(&["", "a.b", "a-", "a b"]);
+        assert_eq!(HostName::parse("::1"), Ok(HostName("::1".into())));
+        wrong::<HostName>(&["", "a b"]);
+    }
+
+    #[test]
+    fn words() {
+        assert_eq!(LogFormat::parse("json"), Ok(LogFormat::Json));
+        wrong::<LogFormat>(&["JSON", ""]);
+        assert!(LogFilter::parse("info,waymark_dns=debug").is_ok());
+        wrong::<LogFilter>(&["inof", "info,", "waymark_dns=loud", ""]);
+        wrong::<bool>(&["yes", "1", ""]);
+        wrong::<Count<1, 5>>(&["0", "6", "x"]);
+    }
+}
