@@ -1,9 +1,12 @@
 //! The binary: command line, configuration, wiring, telemetry.
 
 mod cli;
+mod client;
+mod endpoints;
 mod exit;
 mod reference;
 mod settings;
+mod table;
 mod terminal;
 mod whoami;
 
@@ -24,6 +27,7 @@ fn main() -> ExitCode {
 fn dispatch(name: &str, matches: &ArgMatches, around: &Surroundings) -> Exit {
     match name {
         "whoami" => whoami::run(matches, around),
+        "status" | "tasks" | "app" => client::run(name, matches, around),
         "completions" => completions(matches),
         "reference" => terminal::print(&reference::reference()),
         _ => Exit::Usage,

@@ -124,9 +124,9 @@ fn document(
     }
     json!({
         "name": identity.name,
-        "task": identity.variable("MESOS_TASK_ID"),
-        "app": identity.variable("MARATHON_APP_ID"),
-        "version": identity.variable("MARATHON_APP_VERSION"),
+        "taskId": identity.variable("MESOS_TASK_ID"),
+        "appId": identity.variable("MARATHON_APP_ID"),
+        "appVersion": identity.variable("MARATHON_APP_VERSION"),
         "host": identity.variable("HOST"),
         "ports": ports,
         "pid": std::process::id(),
@@ -156,7 +156,8 @@ fn as_text(document: &Value) -> String {
         };
         let _ = writeln!(lines, "{key}: {value}");
     };
-    const ORDER: [&str; 8] = ["name", "task", "app", "version", "host", "ports", "pid", "healthy"];
+    const ORDER: [&str; 8] =
+        ["name", "taskId", "appId", "appVersion", "host", "ports", "pid", "healthy"];
     for key in ORDER {
         write_line(key, &document[key]);
     }

@@ -45,7 +45,8 @@ async fn get(address: SocketAddr, target: &str) -> String {
 async fn says_who_it_is_and_what_it_was_asked() {
     let (address, _, _close) = start().await;
     let text = get(address, "/some/path?a=b").await;
-    for part in ["name: web\n", "task: shop_web.1\n", "ports: 31000 31001\n", "path: /some/path\n"]
+    for part in
+        ["name: web\n", "taskId: shop_web.1\n", "ports: 31000 31001\n", "path: /some/path\n"]
     {
         assert!(text.contains(part), "{part} in {text}");
     }

@@ -1,0 +1,75 @@
+//! `endpoints.json` in the data folder: where a running Waymark listens, for client commands,
+//! scripts and tests. It is there while Waymark serves.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// The file's name.
+const NAME: &str = "endpoints.json";
+
+/// Where a running Waymark listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoints {
+    /// The API's URL, without a slash at its end.
+    pub api: String,
+    /// The DNS server's `address:port`; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<String>,
+    /// The process.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+}
+
+impl Endpoints {
+    /// Writes the file, whole or not at all.
+    pub fn write(&self, data_dir: &Path) -> io::Result<()> {
+        let text = serde_json::to_string_pretty(self).map_err(io::Error::other)?;
+        let new = data_dir.join("endpoints.json.new");
+        fs::write(&new, text + "\n")?;
+        fs::rename(&new, path(data_dir))
+    }
+
+    /// Reads the file.
+    pub fn read(data_dir: &Path) -> io::Result<Endpoints> {
+        serde_json::from_str(&fs::read_to_string(path(data_dir))?).map_err(io::Error::other)
+    }
+
+    /// Removes the file; one that is not there is as good.
+    pub fn remove(data_dir: &Path) -> io::Result<()> {
+        match fs::remove_file(path(data_dir)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where the file is.
+pub fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join(NAME)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn written_read_and_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let endpoints = Endpoints {
+            api: "http://127.0.0.1:8080".into(),
+            dns: None,
+            pid: 7,
+            version: "0.1.0".into(),
+        };
+        endpoints.write(folder.path()).unwrap();
+        assert_eq!(Endpoints::read(folder.path()).unwrap(), endpoints);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        Endpoints::remove(folder.path()).unwrap();
+        Endpoints::remove(folder.path()).unwrap();
+        assert!(Endpoints::read(folder.path()).is_err());
+    }
+}
