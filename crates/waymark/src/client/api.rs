@@ -172,7 +172,7 @@ fn refusal(status: u16, body: &[u8]) -> ClientError {
 /// The text of a `Warning` header (RFC 7234 §5.5): what stands in quotes.
 fn warning_text(value: &str) -> Option<String> {
     let (_, rest) = value.split_once('"')?;
-    Some(rest.trim_end().trim_end_matches('"').replace("\\\"", "\""))
+    Some(rest.trim_end().strip_suffix('"')?.replace("\\\"", "\""))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub fn check(loaded: &Loaded) -> Result<Vec<String>, SettingError> {
     service_ports(loaded)?;
     listeners(loaded)?;
     task_ports(loaded)?;
+    limits(loaded)?;
     Ok(warnings(loaded))
 }
 
@@ -73,6 +74,29 @@ fn task_ports(loaded: &Loaded) -> Result<(), SettingError> {
     Ok(())
 }
 
+fn limits(loaded: &Loaded) -> Result<(), SettingError> {
+    let s = &loaded.settings;
+    for (name, time) in [
+        ("connect-timeout", s.connect_timeout),
+        ("try-timeout", s.try_timeout),
+        ("idle-timeout", s.idle_timeout),
+    ] {
+        if time == Duration::ZERO {
+            return Err(SettingError::Conflict(format!(
+                "{} is 0, so that no connection would live; give it some time, such as 5s",
+                loaded.cite(name)
+            )));
+        }
+    }
+    if s.task_log_size.0 == 0 {
+        return Err(SettingError::Conflict(format!(
+            "{} is 0, so that nothing could be written; give it room, such as 10MiB",
+            loaded.cite("task-log-size")
+        )));
+    }
+    Ok(())
+}
+
 fn warnings(loaded: &Loaded) -> Vec<String> {
     let s = &loaded.settings;
     let mut warnings = Vec::new();
@@ -88,13 +112,14 @@ fn warnings(loaded: &Loaded) -> Vec<String> {
             ));
         }
     }
-    if !s.no_dns && s.drain_timeout < s.dns_ttl && s.drain_timeout > Duration::ZERO {
+    let ttl = Duration::from_secs(s.dns_ttl.0.into());
+    if !s.no_dns && s.drain_timeout < ttl && s.drain_timeout > Duration::ZERO {
         warnings.push(format!(
             "{} is {:?}, less than {}, {:?}: clients may use an address after its task was stopped",
             loaded.cite("drain-timeout"),
             s.drain_timeout,
             loaded.cite("dns-ttl"),
-            s.dns_ttl,
+            ttl,
         ));
     }
     if !s.listen.is_loopback() {

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::value::{
-    CgroupMode, Count, DomainName, HostName, Label, LogFilter, LogFormat, Port, PortRange,
-    ServicePort, Size, Value,
+    Count, DomainName, HostName, Label, LogFilter, LogFormat, Port, PortRange, Seconds,
+    ServicePort, Size, UserName, Value,
 };
 use super::{SettingError, Surroundings, Texts};
 
@@ -137,10 +137,13 @@ settings! {
         /// Name of this framework: the label before the domain, as in `web.marathon.mesos`.
         framework_name: Label = Text("marathon"), "NAME";
 
-        /// How long DNS clients may keep an answer.
+        /// How long DNS clients may keep an answer; whole seconds.
         ///
         /// A task that is stopped waits until every answer that named it has outlived this time.
-        dns_ttl: Duration = Text("5s"), "TIME";
+        dns_ttl: Seconds = Text("5s"), "TIME";
+
+        /// Threads that answer DNS queries; 0 = one for each CPU.
+        dns_workers: Count<0, 256> = Text("0"), "N";
     }
     "Load balancing" {
         /// Listen on no service ports.
@@ -149,18 +152,31 @@ settings! {
         /// Threads that forward connections; 0 = one for each CPU.
         proxy_workers: Count<0, 256> = Text("0"), "N";
 
-        /// Connections open at once over all service ports; more are refused.
-        max_connections: Count<1, 1_000_000> = Text("20000"), "N";
+        /// Connections open at once over all service ports; more wait to be accepted.
+        ///
+        /// Where the limit of open files (`ulimit -n`) is too low for it, that counts.
+        max_connections: Count<1, 10_000_000> = Text("100000"), "N";
 
-        /// How long a task may take to accept a connection before the next one is tried.
-        connect_timeout: Duration = Text("2s"), "TIME";
+        /// How long a client may wait, from being accepted, until a task has its connection.
+        connect_timeout: Duration = Text("5s"), "TIME";
 
-        /// A forwarded connection on which nothing moves for this long is closed; 0 = never.
+        /// How long one task may take to accept a connection while another is left to be tried.
+        try_timeout: Duration = Text("1s"), "TIME";
+
+        /// A forwarded connection on which nothing moves for this long is closed.
         idle_timeout: Duration = Text("1h"), "TIME";
+
+        /// How long a client is held while no task of its service accepts; 0 = reset at once.
+        ///
+        /// This bridges the moment between a task's end and its replacement.
+        hold: Duration = Text("1s"), "TIME";
     }
     "Tasks" {
         /// Host ports given to tasks.
         task_ports: PortRange = Text("31000-32000"), "FIRST-LAST";
+
+        /// User of tasks whose app names none; needs root.
+        task_user: Option<UserName> = Unset("the user that Waymark runs as"), "USER";
 
         /// How long a task may go on serving after it was taken out of names and traffic.
         ///
@@ -169,20 +185,23 @@ settings! {
         /// longer than this. A task that fails its health checks does not wait.
         drain_timeout: Duration = Text("10s"), "TIME";
 
-        /// Time from SIGTERM to SIGKILL, for apps without `taskKillGracePeriodSeconds`.
-        kill_grace: Duration = Text("3s"), "TIME";
-
         /// Leave tasks running when Waymark stops; the next start takes them back.
         keep_tasks: bool = Text("false"), "BOOL";
 
-        /// CPU and memory limits by cgroup v2: `auto` where possible, `off`, or `required`.
-        cgroups: CgroupMode = Text("auto"), "MODE";
+        /// Hold tasks to their `cpus` even when the machine is idle.
+        ///
+        /// Without it, `cpus` is a share that counts when tasks compete. Limits are made with
+        /// cgroup v2; `waymark status` says where that is not possible.
+        cpu_hard_limit: bool = Text("false"), "BOOL";
 
         /// Size at which a task's stdout or stderr file is rotated.
         task_log_size: Size = Text("10MiB"), "SIZE";
 
-        /// Rotated files kept of each task's stdout and stderr.
-        task_log_files: Count<0, 100> = Text("2"), "N";
+        /// Files kept of each task's stdout and stderr, the current one included.
+        task_log_files: Count<1, 100> = Text("5"), "N";
+
+        /// Sandboxes of ended tasks that are kept, for each app.
+        keep_sandboxes: Count<0, 1000> = Text("5"), "N";
     }
     "Log" {
         /// What is logged, to stderr.

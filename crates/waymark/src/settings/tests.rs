@@ -184,6 +184,14 @@ fn settings_that_do_not_go_together() {
              (default), local-port-max (default)); a task would take the port that the load \
              balancer needs: move one of the ranges",
         ),
+        (
+            vec![("idle-timeout", "0")],
+            "--idle-timeout is 0, so that no connection would live; give it some time, such as 5s",
+        ),
+        (
+            vec![("task-log-size", "0")],
+            "--task-log-size is 0, so that nothing could be written; give it room, such as 10MiB",
+        ),
     ] {
         assert_eq!(check(&load_ok(&values)).unwrap_err().to_string(), want);
     }

@@ -161,6 +161,41 @@ impl Value for Duration {
     }
 }
 
+/// A time in whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seconds(pub u32);
+
+impl Value for Seconds {
+    const KIND: &'static str = "a time in whole seconds, such as `5s`, `2m`";
+
+    fn parse(text: &str) -> Result<Seconds, String> {
+        let time = Duration::parse(text)?;
+        match u32::try_from(time.as_secs()) {
+            // The limit of RFC 2181 §8.
+            Ok(seconds) if time.subsec_nanos() == 0 && seconds < 1 << 31 => Ok(Seconds(seconds)),
+            _ => {
+                Err(format!("{text:?} is not a time in whole seconds; write one such as 5s or 2m"))
+            }
+        }
+    }
+}
+
+/// The name of a user of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserName(pub String);
+
+impl Value for UserName {
+    const KIND: &'static str = "a user name";
+
+    fn parse(text: &str) -> Result<UserName, String> {
+        let plain = |c: char| !c.is_whitespace() && c != ':' && c != '/';
+        if !text.is_empty() && text.chars().all(plain) {
+            return Ok(UserName(text.to_owned()));
+        }
+        Err(format!("{text:?} is not a user name"))
+    }
+}
+
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(pub u64);
@@ -213,8 +248,9 @@ pub struct DomainName(pub String);
 
 /// The longest label of a DNS name (RFC 1035 §2.3.4).
 const MAX_LABEL: usize = 63;
-/// Bytes left for a domain, so that task names below it still fit into 255 (RFC 1035 §2.3.4).
-const MAX_DOMAIN: usize = 128;
+/// The longest domain: leaves room for names below it, and lets a negative answer fit into the 512
+/// bytes that every client takes.
+const MAX_DOMAIN: usize = 62;
 
 impl Value for DomainName {
     const KIND: &'static str = "a DNS name";
@@ -333,19 +369,6 @@ choice! {
     "`text` or `json`"
 }
 
-choice! {
-    /// How CPU and memory limits of tasks are enforced.
-    CgroupMode {
-        /// Where the system allows it.
-        Auto = "auto",
-        /// Never.
-        Off = "off",
-        /// Or else Waymark does not start.
-        Required = "required",
-    }
-    "`auto`, `off` or `required`"
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -363,6 +386,8 @@ mod tests {
             assert_eq!(Duration::parse(text), Ok(Duration::from_millis(millis)));
         }
         wrong::<Duration>(&["10", "s", "", "1.5s", "-1s", "10 s", "1d", "99999999999999999999h"]);
+        assert_eq!(Seconds::parse("2m"), Ok(Seconds(120)));
+        wrong::<Seconds>(&["500ms", "1500ms", "5", "9999999h"]);
         for (text, bytes) in [("4096", 4096), ("64KiB", 65536), ("10MB", 10_000_000)] {
             assert_eq!(Size::parse(text), Ok(Size(bytes)));
         }
@@ -386,6 +411,8 @@ mod tests {
         wrong::<Label>(&["", "a.b", "a-", "a b"]);
         assert_eq!(HostName::parse("::1"), Ok(HostName("::1".into())));
         wrong::<HostName>(&["", "a b"]);
+        assert_eq!(UserName::parse("www-data"), Ok(UserName("www-data".into())));
+        wrong::<UserName>(&["", "a b", "a:b"]);
     }
 
     #[test]
