@@ -52,6 +52,11 @@ impl Handle {
         answer.await.map_err(|_| Refusal::Stopping)?
     }
 
+    /// Completes when the control plane has ended, in order or not.
+    pub async fn ended(&self) {
+        self.requests.closed().await;
+    }
+
     /// All events from now on. A receiver that lags by more than [`MAX_WAITING_EVENTS`] gets
     /// `Lagged` and should be cut off.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
