@@ -102,7 +102,7 @@ impl Capacity {
         let min = (n as f64 * strategy.minimum_health_capacity.clamp(0.0, 1.0) - HAIR).ceil();
         let max =
             (n as f64 * (1.0 + strategy.maximum_over_capacity.clamp(0.0, 1.0)) + HAIR).floor();
-        let (min_serving, max_live) = (min.max(0.0) as usize, max as usize);
+        let (min_serving, max_live) = (min.max(0.0) as usize, (max as usize).max(n));
         let stuck = min_serving == max_live;
         Capacity { min_serving, max_live: max_live + usize::from(stuck) }
     }
@@ -191,14 +191,15 @@ fn leaving_old(old: &[&Task], serving: usize, min_serving: usize) -> usize {
     old.len() - running + spare
 }
 
-/// Sorts by who leaves first: staging, starting, running without serving, then by the app's kill
-/// selection. (Marathon does not look at health here; a task that serves is worth more.)
+/// Sorts by who leaves first: staging, starting, running without serving, not ready yet, then by the
+/// app's kill selection. (Marathon does not look at health here; a task that serves is worth more.)
 fn sort_for_leaving(tasks: &mut [&Task], selection: KillSelection) {
     let rank = |t: &Task| match t.state {
         TaskState::Staging => 0,
         TaskState::Starting => 1,
         _ if !t.is_serving() => 2,
-        _ => 3,
+        _ if !t.ready => 3,
+        _ => 4,
     };
     match selection {
         KillSelection::YoungestFirst => {
@@ -209,3 +210,6 @@ fn sort_for_leaving(tasks: &mut [&Task], selection: KillSelection) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,8 +53,6 @@ impl Core {
             return id;
         }
         for app in &deployment.affected {
-            // A launch that waits is tried again, and a former delay is forgotten.
-            self.state.delays.remove(app);
             cx.app_changed(app);
         }
         self.state.deployments.insert(id.clone(), deployment.clone());
@@ -73,18 +71,27 @@ impl Core {
         }
     }
 
-    /// Notes which apps the current step waits for.
+    /// Notes which apps the current step waits for: those that are not as wanted yet.
     pub(super) fn await_step(&mut self, deployment: &Deployment) {
         let actions = deployment.steps.get(deployment.current).into_iter().flat_map(|s| &s.actions);
         // Making an app known is done with the root.
-        let waiting = actions.filter(|a| a.kind != ActionKind::Start).map(|a| a.app.clone());
-        self.pending.insert(deployment.id.clone(), waiting.collect());
+        let waiting = actions
+            .filter(|a| a.kind != ActionKind::Start && !self.has_reached(&a.app))
+            .map(|a| a.app.clone())
+            .collect();
+        self.pending.insert(deployment.id.clone(), waiting);
+    }
+
+    fn has_reached(&self, app: &AppId) -> bool {
+        replace::is_reached(self.wanted(app).as_deref(), self.state.tasks.get(app))
     }
 
     fn begin_step(&mut self, deployment: &Arc<Deployment>, cx: &mut Context<'_>) {
         self.await_step(deployment);
         cx.out.writes.insert(Key::Deployment(deployment.id.clone()));
         for app in self.pending.get(&deployment.id).into_iter().flatten() {
+            // A delay is one of the configuration before.
+            self.state.delays.remove(app);
             cx.touched.insert(app.clone());
         }
         cx.happened(Happening::StepBegun(deployment.clone()));
@@ -97,8 +104,7 @@ impl Core {
         if self.pending.get(&deployment).is_none_or(|p| !p.contains(app)) {
             return;
         }
-        let wanted = self.wanted(app);
-        if replace::is_reached(wanted.as_deref(), self.state.tasks.get(app))
+        if self.has_reached(app)
             && let Some(pending) = self.pending.get_mut(&deployment)
         {
             pending.remove(app);

@@ -223,17 +223,25 @@ impl Core {
         self.due.get_min().map(|(at, _)| *at)
     }
 
-    /// Reconciles what was touched, and what that touches, until nothing is left.
+    /// Notes the catalog version that shows the present state.
+    pub fn set_catalog_version(&mut self, version: waymark_model::Version) {
+        self.state.catalog_version = version;
+    }
+
+    /// Notes whether the store works (`None`), else why not.
+    pub fn set_store_failing(&mut self, reason: Option<String>) {
+        self.state.store_failing = reason.map(Arc::from);
+    }
+
+    /// Reconciles what was touched, and what that touches, until nothing is left. Deployments go
+    /// first: what is wanted of an app depends on how far they are.
     fn settle(&mut self, cx: &mut Context<'_>) {
         loop {
-            while let Some(app) = cx.touched.get_min().cloned() {
-                cx.touched.remove(&app);
-                self.reconcile(&app, cx);
-                self.note_progress(&app);
-            }
-            if !self.advance_deployments(cx) {
-                return;
-            }
+            while self.advance_deployments(cx) {}
+            let Some(app) = cx.touched.get_min().cloned() else { return };
+            cx.touched.remove(&app);
+            self.reconcile(&app, cx);
+            self.note_progress(&app);
         }
     }
 
@@ -259,7 +267,7 @@ impl Core {
 
     /// What is wanted of an app at this moment: while its deployment has not come to its step, the
     /// definition from before.
-    fn wanted(&self, app: &AppId) -> Option<Arc<App>> {
+    pub fn wanted(&self, app: &AppId) -> Option<Arc<App>> {
         if let Some(lock) = self.locks.get(app)
             && let Some(deployment) = self.state.deployments.get(&lock.deployment)
             && lock.step > deployment.current
@@ -321,3 +329,6 @@ impl<'a> Context<'a> {
         self.out.happenings.push(happening);
     }
 }
+
+#[cfg(test)]
+mod tests;
