@@ -89,8 +89,9 @@ impl Capacity {
     /// `ceil(n·minimumHealthCapacity)` and `floor(n·(1 + maximumOverCapacity))`. When the two are
     /// equal nothing could move, so one more may exist, as Marathon does.
     ///
-    /// An app with a fixed host port (`alone`) cannot run beside itself on one machine, whatever
-    /// its strategy says: the old task goes first. (Marathon would wait for another agent for ever.)
+    /// When old tasks have a fixed host port that new ones need (`alone`), the two cannot run beside
+    /// each other on one machine, whatever the strategy says: the old go first. (Marathon would wait
+    /// for another agent for ever.)
     pub fn of(app: &App, alone: bool) -> Capacity {
         let n = app.instances as usize;
         if alone {

@@ -1,7 +1,9 @@
 //! Looking at one app and doing what it needs now.
 
+use std::sync::Arc;
+
 use waymark_model::host_ports::demand;
-use waymark_model::{App, AppId, Timestamp};
+use waymark_model::{App, AppId, Task, Timestamp};
 
 use super::{Context, Core, Happening, Key};
 use crate::replace::{self, Capacity, Reason};
@@ -15,7 +17,7 @@ impl Core {
             let wanted = self.wanted(id);
             let app = wanted.as_deref();
             let capacity = app.map_or(Capacity { min_serving: 0, max_live: 0 }, |app| {
-                Capacity::of(app, self.has_fixed_host_port(app))
+                Capacity::of(app, self.is_in_its_own_way(app))
             });
             let steps = replace::steps(app, self.state.tasks.get(id), capacity);
             for (task, reason) in steps.leave {
@@ -40,9 +42,7 @@ impl Core {
 
     /// Kills tasks that take too long to run; tells when the next would.
     fn kill_overdue(&mut self, id: &AppId, cx: &mut Context<'_>) -> Option<Timestamp> {
-        let starting = |t: &&std::sync::Arc<waymark_model::Task>| {
-            t.started_at.is_none() && !replace::is_leaving(t)
-        };
+        let starting = |t: &&Arc<Task>| t.started_at.is_none() && !replace::is_leaving(t);
         let starting: Vec<_> = self.state.tasks_of(id).filter(starting).cloned().collect();
         let mut next: Option<Timestamp> = None;
         for task in starting {
@@ -56,10 +56,13 @@ impl Core {
         next
     }
 
-    /// Whether a task of the app needs a host port that only one task can have.
-    fn has_fixed_host_port(&self, app: &App) -> bool {
+    /// Whether a task of the app needs a host port that an outdated one of it has.
+    fn is_in_its_own_way(&self, app: &App) -> bool {
         let demand = demand(app, &self.settings.service_ports);
-        demand.iter().any(|d| d.port.is_some_and(|p| p != 0))
+        let fixed: Vec<u16> = demand.iter().filter_map(|d| d.port).filter(|p| *p != 0).collect();
+        let has = |task: &Task| task.host_ports.iter().flatten().any(|p| fixed.contains(p));
+        let outdated = |task: &Task| !replace::is_current(task, app);
+        !fixed.is_empty() && self.state.tasks_of(&app.id).any(|t| outdated(t) && has(t))
     }
 
     /// When the last task of a removed app is gone, nothing of the app is kept.

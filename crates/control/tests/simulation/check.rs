@@ -104,7 +104,7 @@ fn room(world: &World, effects: &Effects) {
     let apps: BTreeSet<&AppId> = effects.launches.iter().map(|t| t.app_id()).collect();
     for id in apps {
         let Some(app) = world.core.wanted(id) else { panic!("{id} is not wanted") };
-        let capacity = Capacity::of(&app, has_fixed_host_port(&app));
+        let capacity = Capacity::of(&app, false);
         let (leaving, staying): (Vec<_>, Vec<_>) =
             world.core.state().tasks_of(id).partition(|t| replace::is_leaving(t));
         let live = staying.len() + leaving.len().min(app.instances as usize);

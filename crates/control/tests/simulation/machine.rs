@@ -62,7 +62,8 @@ impl Machine {
     }
 
     pub fn port_is_free(&self, port: u16) -> bool {
-        let used = |p: &Process| p.task.host_ports.contains(&Some(port));
+        // A process that is still starting has not bound its ports yet.
+        let used = |p: &Process| p.running && p.task.host_ports.contains(&Some(port));
         !self.foreign_ports.contains(&port) && !self.processes.values().any(used)
     }
 }
