@@ -139,7 +139,7 @@ fn document(
             "peer": peer.to_string(),
             "headers": headers,
         },
-        "environment": environment,
+        "env": environment,
     })
 }
 
@@ -161,7 +161,7 @@ fn as_text(document: &Value) -> String {
     for key in ORDER {
         write_line(key, &document[key]);
     }
-    for part in ["request", "environment"] {
+    for part in ["request", "env"] {
         for (key, value) in document[part].as_object().into_iter().flatten() {
             match value.as_object() {
                 Some(inner) => inner.iter().for_each(|(k, v)| write_line(&format!("{key}.{k}"), v)),
