@@ -8,13 +8,25 @@
 //! An executor never decides to launch, replace or forget a task, and never stores anything that
 //! the control plane needs: what it must find again after a crash it finds by looking (`adopt`).
 
+mod credentials;
+mod environment;
+mod local;
+mod procfs;
+mod runner;
+mod sys;
+
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use thiserror::Error;
 use waymark_model::{Task, TaskId, TaskState};
+
+pub use environment::{Environment, Surroundings, environment};
+pub use local::{LocalConfig, LocalExecutor};
+pub use runner::{TASK_RUNNER, task_runner_main};
 
 /// Something that runs tasks. No call blocks; what comes of it arrives as [`StatusUpdate`]s.
 pub trait Executor: Send + Sync {
@@ -53,6 +65,25 @@ pub struct StatusUpdate {
     pub task: TaskId,
     /// Its state now.
     pub state: TaskState,
-    /// One line for people (`exited with status 1`, `killed by signal 9`).
+    /// One line for people (`Command exited with status 1`); may be empty.
     pub message: String,
+}
+
+/// Why an executor cannot work here.
+#[derive(Debug, Error)]
+pub enum ExecutorError {
+    /// A folder cannot be made, written or read.
+    #[error("the folder {} for tasks cannot be used: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The kernel is older than Linux 5.3, or a filter forbids pidfds.
+    #[error("this kernel has no pidfd_open (Linux 5.3 or later is needed): {0}")]
+    Kernel(std::io::Error),
+    /// It was not made within a tokio runtime.
+    #[error("the local executor needs a tokio runtime")]
+    Runtime,
 }
