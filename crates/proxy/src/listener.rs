@@ -1,0 +1,198 @@
+//! Listening on service ports.
+//!
+//! In: tables (which ports there are). Out: accepted clients, placed on a worker, and each port's
+//! [`ListenerState`]. A port belongs to one worker, by its number, so descriptors grow with ports
+//! and not with ports times workers.
+//!
+//! A port that cannot be bound is tried again with growing pauses and harms no other. Closing a
+//! listener never touches the connections it has accepted.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use imbl::ordmap::DiffItem;
+use nix::errno::Errno;
+use socket2::{Domain, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::{JoinHandle, spawn_local, yield_now};
+use tracing::{info, warn};
+
+use crate::config::{ACCEPT_PAUSE, LISTEN_BACKLOG, REBIND};
+use crate::port::{Port, count};
+use crate::stats::ListenerState;
+use crate::table::RouteTable;
+use crate::worker::{Shared, Slot, Worker};
+
+/// Ports opened in one go before connections get their turn again.
+const OPEN_AT_ONCE: usize = 32;
+
+/// The listeners of one worker.
+pub(crate) struct Listeners {
+    worker: Rc<Worker>,
+    followed: Arc<RouteTable>,
+    open: HashMap<u16, JoinHandle<()>, foldhash::fast::RandomState>,
+}
+
+/// A bound port with its descriptor's permit.
+struct Bound {
+    listener: TcpListener,
+    _descriptor: OwnedSemaphorePermit,
+}
+
+impl Listeners {
+    pub(crate) fn new(worker: Rc<Worker>) -> Listeners {
+        Listeners { worker, followed: Arc::default(), open: HashMap::default() }
+    }
+
+    /// Opens and closes what changed since the table followed last. When this returns, every port
+    /// of this worker listens or says why it does not.
+    pub(crate) async fn follow(&mut self, table: &Arc<RouteTable>) {
+        let before = std::mem::replace(&mut self.followed, table.clone());
+        let (mut added, mut removed) = (Vec::new(), Vec::new());
+        for item in before.routes.diff(&table.routes) {
+            match item {
+                DiffItem::Add(_, route) => added.push(&route.port),
+                DiffItem::Remove(number, _) => removed.push(*number),
+                // Gone and back between two looks: the listener stands, the counters are new.
+                DiffItem::Update { old: (_, old), new: (_, new) } => {
+                    if !Arc::ptr_eq(&old.port, &new.port) {
+                        new.port.set_listener(old.port.listener());
+                    }
+                }
+            }
+        }
+        self.close(removed).await;
+        let (workers, index) = (self.worker.shared.workers(), self.worker.index);
+        let own = added.into_iter().filter(|p| usize::from(p.number) % workers == index);
+        for (n, port) in own.enumerate() {
+            self.open(port);
+            if n % OPEN_AT_ONCE == OPEN_AT_ONCE - 1 {
+                yield_now().await;
+            }
+        }
+    }
+
+    /// Closes every listener.
+    pub(crate) async fn close_all(&mut self) {
+        let all = self.open.keys().copied().collect();
+        self.close(all).await;
+    }
+
+    /// Closes the listeners and waits until they are closed, so that a port can be bound again.
+    async fn close(&mut self, numbers: Vec<u16>) {
+        let closing: Vec<_> = numbers.iter().filter_map(|n| self.open.remove(n)).collect();
+        closing.iter().for_each(JoinHandle::abort);
+        for listener in closing {
+            // The error says that it was aborted, which is the aim.
+            let _ = listener.await;
+        }
+    }
+
+    fn open(&mut self, port: &Port) {
+        let shared = &self.worker.shared;
+        if shared.config.reserved_ports.contains(&port.number) {
+            warn!(port = port.number, "service port not listened on: Waymark itself needs it");
+            port.set_listener(ListenerState::Reserved);
+            return;
+        }
+        let bound = bind(shared, port.number);
+        match &bound {
+            Ok(_) => port.set_listener(ListenerState::Listening),
+            Err(reason) => {
+                warn!(port = port.number, %reason, "service port not listened on; trying again");
+                port.set_listener(ListenerState::Failed(reason.to_string()));
+            }
+        }
+        let task = spawn_local(listen(self.worker.clone(), port.number, bound));
+        self.open.insert(port.number, task);
+    }
+}
+
+/// Binds until it succeeds, then accepts until aborted.
+async fn listen(worker: Rc<Worker>, number: u16, mut bound: io::Result<Bound>) {
+    let (mut pause, longest) = REBIND;
+    let bound = loop {
+        match bound {
+            Ok(bound) => break bound,
+            Err(_) => tokio::time::sleep(pause).await,
+        }
+        pause = (pause * 2).min(longest);
+        bound = bind(&worker.shared, number);
+        let Some(port) = worker.port(number) else { return };
+        match &bound {
+            Ok(_) => {
+                info!(port = number, "service port listened on");
+                port.set_listener(ListenerState::Listening);
+            }
+            Err(reason) => port.set_listener(ListenerState::Failed(reason.to_string())),
+        }
+    };
+    accept(&worker, number, &bound.listener).await;
+}
+
+fn bind(shared: &Shared, number: u16) -> io::Result<Bound> {
+    let descriptor = shared.descriptors.clone().try_acquire_owned().map_err(|_| {
+        io::Error::other("no file descriptor left for it (raise the limit: ulimit -n)")
+    })?;
+    let address = SocketAddr::new(shared.config.listen, number);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    // A port whose old connections still linger can be listened on; one with a listener cannot.
+    socket.set_reuse_address(true)?;
+    // Accepted sockets inherit it: one system call less for each.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(Bound { listener: TcpListener::from_std(socket.into())?, _descriptor: descriptor })
+}
+
+async fn accept(worker: &Rc<Worker>, number: u16, listener: &TcpListener) {
+    let shared = &worker.shared;
+    loop {
+        match listener.accept().await {
+            Ok((client, _)) => {
+                let slot = match shared.try_slot() {
+                    Some(slot) => slot,
+                    None => match wait_for_slot(shared).await {
+                        Some(slot) => slot,
+                        None => return,
+                    },
+                };
+                // Without a route the port has just been removed and this task is being aborted.
+                if let Some(port) = worker.port(number) {
+                    worker.place(client, port, slot);
+                }
+            }
+            Err(error) if is_exhaustion(&error) => {
+                count(&shared.accept_pauses);
+                if shared.may_warn() {
+                    warn!(port = number, %error, "accepting pauses: the system's limit is reached \
+                        (open files: ulimit -n)");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            // The client was gone before it was accepted (accept(2): ECONNABORTED and the network
+            // errors that Linux passes on).
+            Err(_) => {}
+        }
+    }
+}
+
+async fn wait_for_slot(shared: &Shared) -> Option<Slot> {
+    count(&shared.limit_hits);
+    if shared.may_warn() {
+        warn!(limit = shared.max_connections, "accepting waits: all connections are in use");
+    }
+    shared.slot().await
+}
+
+fn is_exhaustion(error: &io::Error) -> bool {
+    let exhausted = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
+    error.raw_os_error().is_some_and(|code| exhausted.contains(&Errno::from_raw(code)))
+}

@@ -1,0 +1,174 @@
+//! The load balancer as the program sees it: start, ask, stop.
+
+use std::io;
+use std::net::{IpAddr, UdpSocket};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::{mpsc, watch};
+use tracing::warn;
+use waymark_catalog::{Output, Reader};
+use waymark_model::Catalog;
+
+use crate::config::{HANDOVER_QUEUE, ProxyConfig};
+use crate::limits::{NofileError, nofile_limit};
+use crate::output::ProxyOutput;
+use crate::stats::{PortStats, Totals, port_stats};
+use crate::table::{RouteTable, TableBuilder};
+use crate::usage::Usage;
+use crate::worker::{Accepted, Shared, Worker};
+
+/// The load balancer could not be started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The limit of open files is unknown.
+    #[error(transparent)]
+    Nofile(#[from] NofileError),
+    /// A thread or its event loop could not be made.
+    #[error("the load balancer's thread {name} could not be started: {source}")]
+    Thread {
+        /// The thread's name.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A running load balancer. Dropping it resets every connection; [`Proxy::stop`] lets them end.
+pub struct Proxy {
+    shared: Arc<Shared>,
+    tables: watch::Receiver<Arc<RouteTable>>,
+    stop: watch::Sender<Option<Instant>>,
+    /// Closed when the last thread has ended.
+    ended: mpsc::Receiver<()>,
+}
+
+impl Proxy {
+    /// Starts the threads. Listeners appear once the catalog has a version; until then nothing is
+    /// listened on.
+    pub fn start(config: ProxyConfig, reader: Reader) -> Result<Proxy, StartError> {
+        let workers = match config.workers {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            n => n,
+        };
+        let usage = Arc::new(Usage::default());
+        let output = Arc::new(ProxyOutput::new(workers, usage.clone()));
+        let builder = TableBuilder::new(config.listen, is_local, usage);
+        let (handovers, handed): (Vec<_>, Vec<_>) =
+            (0..workers).map(|_| mpsc::channel::<Accepted>(HANDOVER_QUEUE)).unzip();
+        let (soft, _) = nofile_limit()?;
+        let shared = Arc::new(Shared::new(config, soft, output, handovers));
+        let (publish, tables) = watch::channel(Arc::default());
+        let (stop, stopping) = watch::channel(None);
+        let (alive, ended) = mpsc::channel(1);
+        // On an error below `stop` is dropped, which ends the threads that run already.
+        for (index, handed) in handed.into_iter().enumerate() {
+            let (shared, tables) = (shared.clone(), tables.clone());
+            let (stopping, alive) = (stopping.clone(), alive.clone());
+            spawn(&format!("proxy-{index}"), move |runtime| {
+                let worker = Rc::new(Worker::new(index, shared, tables));
+                runtime.block_on(worker.run(handed, stopping));
+                drop(runtime);
+                drop(alive);
+            })?;
+        }
+        spawn("proxy-table", move |runtime| {
+            runtime.block_on(follow(reader, builder, publish, stopping));
+            drop(alive);
+        })?;
+        Ok(Proxy { shared, tables, stop, ended })
+    }
+
+    /// For whoever drains tasks.
+    pub fn output(&self) -> Arc<dyn Output> {
+        self.shared.output.clone()
+    }
+
+    /// Every service port, in order.
+    pub fn stats(&self) -> Vec<PortStats> {
+        let table = self.tables.borrow().clone();
+        port_stats(&table)
+    }
+
+    /// All ports together.
+    pub fn totals(&self) -> Totals {
+        self.shared.totals()
+    }
+
+    /// The present route table.
+    pub fn table(&self) -> Arc<RouteTable> {
+        self.tables.borrow().clone()
+    }
+
+    /// Closes every listener at once, lets connections end by themselves until `grace` has passed,
+    /// resets the rest, and returns when all threads have ended.
+    pub async fn stop(mut self, grace: Duration) {
+        self.stop.send_replace(Some(Instant::now() + grace));
+        // Nothing is ever sent; it yields when the last thread drops its end.
+        let _ = self.ended.recv().await;
+    }
+}
+
+/// Runs `body` on a new thread with an event loop of its own.
+fn spawn(name: &str, body: impl FnOnce(LocalRuntime) + Send + 'static) -> Result<(), StartError> {
+    let failed = |source| StartError::Thread { name: name.to_owned(), source };
+    let (report, started) = std::sync::mpsc::channel();
+    let run = move || {
+        let runtime =
+            Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        match runtime {
+            Ok(runtime) => {
+                let _ = report.send(Ok(()));
+                body(runtime);
+            }
+            Err(error) => {
+                let _ = report.send(Err(error));
+            }
+        }
+    };
+    thread::Builder::new().name(name.to_owned()).spawn(run).map_err(failed)?;
+    started.recv().unwrap_or_else(|_| Err(io::Error::other("it ended at once"))).map_err(failed)
+}
+
+/// Turns each version of the catalog into a table, until told to stop.
+async fn follow(
+    mut reader: Reader,
+    mut builder: TableBuilder,
+    publish: watch::Sender<Arc<RouteTable>>,
+    mut stop: watch::Receiver<Option<Instant>>,
+) {
+    let mut catalog = reader.latest();
+    loop {
+        take_over(&mut builder, catalog, &publish);
+        tokio::select! {
+            // Without a writer the last routes stay until the stop.
+            Some(changed) = reader.changed() => catalog = changed,
+            _ = stop.wait_for(Option::is_some) => return,
+        }
+    }
+}
+
+fn take_over(
+    builder: &mut TableBuilder,
+    catalog: Arc<Catalog>,
+    publish: &watch::Sender<Arc<RouteTable>>,
+) {
+    // Version 0 means that nothing has been published: an empty table would be a lie.
+    if catalog.version <= builder.table().version {
+        return;
+    }
+    for port in builder.apply(catalog) {
+        let apps = builder.table().routes.get(&port).map(|route| route.apps.clone());
+        warn!(port, ?apps, "several apps have one service port: its connections go to all of them");
+    }
+    publish.send_replace(Arc::new(builder.table().clone()));
+}
+
+/// Whether an address belongs to this machine: only such a one can be bound.
+fn is_local(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).is_ok()
+}

@@ -1,0 +1,120 @@
+//! What the load balancer tells about itself, for metrics, status and API.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use std::net::SocketAddr;
+
+use waymark_model::{AppId, TaskId};
+
+use crate::table::{Reason, Route, RouteTable};
+
+/// Whether a service port is listened on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenerState {
+    /// Its worker has not come to it yet.
+    Pending,
+    /// It accepts connections.
+    Listening,
+    /// It cannot be bound, for this reason; it is tried again until it can.
+    Failed(String),
+    /// Waymark itself needs the port; it is not tried.
+    Reserved,
+}
+
+/// One service port. Counters start at 0 when the port appears.
+#[derive(Clone, Debug)]
+pub struct PortStats {
+    /// The service port.
+    pub port: u16,
+    /// The apps that have it, in order of their ids.
+    pub apps: Vec<AppId>,
+    /// Whether it is listened on.
+    pub listener: ListenerState,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections of clients that are open now.
+    pub active: usize,
+    /// Bytes from clients.
+    pub bytes_in: u64,
+    /// Bytes to clients.
+    pub bytes_out: u64,
+    /// Attempts to connect to a task that failed.
+    pub connect_errors: u64,
+    /// Attempts on another task, or again later, after one failed.
+    pub retries: u64,
+    /// Clients reset because no task was ready.
+    pub no_endpoint: u64,
+    /// Clients reset because no ready task accepted.
+    pub failed: u64,
+    /// Relayed connections that one of the two sides reset.
+    pub resets: u64,
+    /// Relayed connections closed by the idle time-out.
+    pub idle_closed: u64,
+    /// Clients that were held until a task accepted or the hold was over.
+    pub held: u64,
+    /// Each task of the port.
+    pub tasks: Vec<TaskStats>,
+}
+
+/// One task at one service port.
+#[derive(Clone, Debug)]
+pub struct TaskStats {
+    /// The task.
+    pub task: TaskId,
+    /// Where it answers.
+    pub address: SocketAddr,
+    /// Why it gets no new connections; `None` when it does.
+    pub withheld: Option<Reason>,
+    /// Connections to it, through this port, that are open or being opened.
+    pub active: u32,
+}
+
+/// The load balancer as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Clients connected now, those on removed ports included.
+    pub connections: usize,
+    /// The most that may be, by setting and by the limit of open files.
+    pub max_connections: usize,
+    /// Times a listener had to wait at that limit.
+    pub limit_hits: u64,
+    /// Times a listener rested because the system had no descriptor or memory left.
+    pub accept_pauses: u64,
+    /// Connections handed from one worker to another.
+    pub handed_over: u64,
+}
+
+pub(crate) fn port_stats(table: &RouteTable) -> Vec<PortStats> {
+    table.routes.values().map(|route| one_port(route)).collect()
+}
+
+fn one_port(route: &Route) -> PortStats {
+    let counters = &route.port.counters;
+    let ready = route.ready.iter().map(|endpoint| (endpoint, None));
+    let withheld = route.withheld.iter().map(|w| (&w.endpoint, Some(w.reason)));
+    PortStats {
+        port: route.port.number,
+        apps: route.apps.clone(),
+        listener: route.port.listener(),
+        accepted: counters.accepted.load(Relaxed),
+        active: counters.active.load(Relaxed),
+        bytes_in: counters.bytes_in.load(Relaxed),
+        bytes_out: counters.bytes_out.load(Relaxed),
+        connect_errors: counters.connect_errors.load(Relaxed),
+        retries: counters.retries.load(Relaxed),
+        no_endpoint: counters.no_endpoint.load(Relaxed),
+        failed: counters.failed.load(Relaxed),
+        resets: counters.resets.load(Relaxed),
+        idle_closed: counters.idle_closed.load(Relaxed),
+        held: counters.held.load(Relaxed),
+        tasks: ready
+            .chain(withheld)
+            .map(|(endpoint, withheld)| TaskStats {
+                task: endpoint.task.clone(),
+                address: endpoint.address,
+                withheld,
+                active: endpoint.active(),
+            })
+            .collect(),
+    }
+}

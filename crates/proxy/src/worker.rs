@@ -1,0 +1,324 @@
+//! One thread of the data plane: its table, its listeners, its connections.
+//!
+//! In: route tables, connections that other workers hand over, the word to stop. Out: the version
+//! it has adopted ([`ProxyOutput`]), and relayed connections.
+//!
+//! A worker shares nothing with the others while it relays; tables arrive whole and are replaced
+//! between two events. It never blocks: whatever waits is a task of its event loop.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::spawn_local;
+
+use crate::config::{BUFFER_LEN, ProxyConfig, WARN_EVERY};
+use crate::connect::{self, Refusal};
+use crate::limits::descriptor_budget;
+use crate::listener::Listeners;
+use crate::output::ProxyOutput;
+use crate::port::{Port, count};
+use crate::relay;
+use crate::stats::Totals;
+use crate::table::RouteTable;
+
+/// What all workers share: settings, limits and sums.
+pub(crate) struct Shared {
+    pub(crate) config: ProxyConfig,
+    pub(crate) output: Arc<ProxyOutput>,
+    pub(crate) max_connections: usize,
+    /// One permit a client.
+    connections: Arc<Semaphore>,
+    /// One permit a descriptor: two for a connection, one for a listener.
+    pub(crate) descriptors: Arc<Semaphore>,
+    /// One permit a client that waits for a task.
+    pub(crate) held: Semaphore,
+    /// Connections of each worker.
+    loads: Vec<AtomicUsize>,
+    handovers: Vec<mpsc::Sender<Accepted>>,
+    pub(crate) limit_hits: AtomicU64,
+    pub(crate) accept_pauses: AtomicU64,
+    handed_over: AtomicU64,
+    started: Instant,
+    last_warning: AtomicU64,
+}
+
+/// A worker has this many connections more than another before it hands over new ones, and a
+/// quarter more besides: below that the hand-over costs more than the imbalance.
+const HANDOVER_SLACK: usize = 8;
+
+/// How often a stopping worker looks whether its last connection has ended.
+const STOP_POLL: Duration = Duration::from_millis(5);
+
+/// A client, not yet connected to a task.
+pub(crate) struct Accepted {
+    pub(crate) client: std::net::TcpStream,
+    pub(crate) port: Arc<Port>,
+    pub(crate) slot: Slot,
+}
+
+/// The right to have one more client and its two descriptors; given back when dropped.
+pub(crate) struct Slot {
+    _connection: OwnedSemaphorePermit,
+    _descriptors: OwnedSemaphorePermit,
+}
+
+const DESCRIPTORS_EACH: u32 = 2;
+
+impl Shared {
+    pub(crate) fn new(
+        config: ProxyConfig,
+        nofile: u64,
+        output: Arc<ProxyOutput>,
+        handovers: Vec<mpsc::Sender<Accepted>>,
+    ) -> Shared {
+        let descriptors = descriptor_budget(nofile);
+        let max_connections = config
+            .max_connections
+            .min(descriptors / DESCRIPTORS_EACH as usize)
+            .min(Semaphore::MAX_PERMITS);
+        Shared {
+            output,
+            max_connections,
+            connections: Arc::new(Semaphore::new(max_connections)),
+            descriptors: Arc::new(Semaphore::new(descriptors)),
+            held: Semaphore::new(config.max_held.min(Semaphore::MAX_PERMITS)),
+            config,
+            loads: handovers.iter().map(|_| AtomicUsize::new(0)).collect(),
+            handovers,
+            limit_hits: AtomicU64::new(0),
+            accept_pauses: AtomicU64::new(0),
+            handed_over: AtomicU64::new(0),
+            started: Instant::now(),
+            last_warning: AtomicU64::new(0),
+        }
+    }
+
+    /// Milliseconds on the workers' common clock; never 0.
+    pub(crate) fn clock_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
+    }
+
+    /// Whether enough time has passed for another warning about a limit.
+    pub(crate) fn may_warn(&self) -> bool {
+        let (now, last) = (self.clock_ms(), self.last_warning.load(Relaxed));
+        let due = last == 0 || u128::from(now - last.min(now)) >= WARN_EVERY.as_millis();
+        due && self.last_warning.compare_exchange(last, now, Relaxed, Relaxed).is_ok()
+    }
+
+    /// A slot if one is free.
+    pub(crate) fn try_slot(&self) -> Option<Slot> {
+        let connection = self.connections.clone().try_acquire_owned().ok()?;
+        let descriptors = self.descriptors.clone().try_acquire_many_owned(DESCRIPTORS_EACH).ok()?;
+        Some(Slot { _connection: connection, _descriptors: descriptors })
+    }
+
+    /// A slot as soon as one is free; `None` only if the semaphores are closed, which they never
+    /// are.
+    pub(crate) async fn slot(&self) -> Option<Slot> {
+        let connection = self.connections.clone().acquire_owned().await.ok()?;
+        let descriptors =
+            self.descriptors.clone().acquire_many_owned(DESCRIPTORS_EACH).await.ok()?;
+        Some(Slot { _connection: connection, _descriptors: descriptors })
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        Totals {
+            connections: self.loads.iter().map(|load| load.load(Relaxed)).sum(),
+            max_connections: self.max_connections,
+            limit_hits: self.limit_hits.load(Relaxed),
+            accept_pauses: self.accept_pauses.load(Relaxed),
+            handed_over: self.handed_over.load(Relaxed),
+        }
+    }
+
+    pub(crate) fn workers(&self) -> usize {
+        self.loads.len()
+    }
+
+    fn load(&self, worker: usize) -> usize {
+        self.loads.get(worker).map_or(0, |load| load.load(Relaxed))
+    }
+}
+
+/// One worker. Lives on its thread and is never sent to another.
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) shared: Arc<Shared>,
+    tables: watch::Receiver<Arc<RouteTable>>,
+    table: RefCell<Arc<RouteTable>>,
+    /// Wakes the clients that are held, when the table has changed.
+    pub(crate) table_changed: Notify,
+    random: RefCell<SmallRng>,
+    /// What every relay of this worker reads into. Empty between two events.
+    pub(crate) buffer: RefCell<Box<[u8]>>,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        index: usize,
+        shared: Arc<Shared>,
+        tables: watch::Receiver<Arc<RouteTable>>,
+    ) -> Worker {
+        Worker {
+            index,
+            shared,
+            tables,
+            table: RefCell::default(),
+            table_changed: Notify::new(),
+            random: RefCell::new(SmallRng::seed_from_u64(rand::random())),
+            buffer: RefCell::new(vec![0; BUFFER_LEN].into_boxed_slice()),
+        }
+    }
+
+    /// Works until told to stop, then lets connections end until the deadline; what is left is
+    /// reset when the event loop is dropped.
+    pub(crate) async fn run(
+        self: Rc<Worker>,
+        handed: mpsc::Receiver<Accepted>,
+        mut stop: watch::Receiver<Option<Instant>>,
+    ) {
+        spawn_local(self.clone().take_over(handed));
+        let mut tables = self.tables.clone();
+        tables.mark_changed();
+        let mut listeners = Listeners::new(self.clone());
+        let deadline = loop {
+            tokio::select! {
+                // An error means that the table's thread has ended: the last table stays.
+                Ok(()) = tables.changed() => {
+                    tables.mark_unchanged();
+                    let table = self.adopt_latest();
+                    listeners.follow(&table).await;
+                    self.shared.output.set_applied(self.index, table.version);
+                }
+                stopping = stop.wait_for(Option::is_some) => {
+                    break stopping.ok().and_then(|deadline| *deadline);
+                }
+            }
+        };
+        listeners.close_all().await;
+        while self.shared.load(self.index) > 0 && deadline.is_some_and(|d| Instant::now() < d) {
+            tokio::time::sleep(STOP_POLL).await;
+        }
+    }
+
+    /// Puts the newest table in the place of the present one. From here on no endpoint is picked
+    /// that the newest table does not offer.
+    fn adopt_latest(&self) -> Arc<RouteTable> {
+        let latest = self.tables.borrow().clone();
+        if latest.version > self.table.borrow().version {
+            self.table.replace(latest.clone());
+            self.table_changed.notify_waiters();
+        }
+        latest
+    }
+
+    /// The table as this worker has it. The guard must not be held across an `await`.
+    pub(crate) fn table(&self) -> std::cell::Ref<'_, Arc<RouteTable>> {
+        self.table.borrow()
+    }
+
+    /// The port as it is in this worker's table.
+    pub(crate) fn port(&self, number: u16) -> Option<Arc<Port>> {
+        self.table.borrow().routes.get(&number).map(|route| route.port.clone())
+    }
+
+    /// A random number from 0 to `n` - 1; 0 for 0.
+    pub(crate) fn random_below(&self, n: u32) -> u32 {
+        self.random.borrow_mut().random_range(0..n.max(1))
+    }
+
+    /// Serves a client here, or hands it to a worker that has much less to do.
+    pub(crate) fn place(self: &Rc<Worker>, client: TcpStream, port: Arc<Port>, slot: Slot) {
+        let Some(idler) = self.much_idler() else {
+            spawn_local(self.clone().serve(client, port, slot));
+            return;
+        };
+        let Ok(client) = client.into_std() else { return };
+        match idler.try_send(Accepted { client, port, slot }) {
+            Ok(()) => count(&self.shared.handed_over),
+            Err(
+                mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back),
+            ) => {
+                self.serve_accepted(back);
+            }
+        }
+    }
+
+    fn much_idler(&self) -> Option<&mpsc::Sender<Accepted>> {
+        let shared = &self.shared;
+        if shared.loads.len() < 2 {
+            return None;
+        }
+        let own = shared.load(self.index);
+        let (least, other) = shared.loads.iter().map(|l| l.load(Relaxed)).zip(0..).min()?;
+        (own > least + HANDOVER_SLACK + least / 4).then(|| shared.handovers.get(other)).flatten()
+    }
+
+    async fn take_over(self: Rc<Worker>, mut handed: mpsc::Receiver<Accepted>) {
+        while let Some(accepted) = handed.recv().await {
+            // Who accepted it may have a newer table, in which the port has just appeared.
+            self.adopt_latest();
+            self.serve_accepted(accepted);
+        }
+    }
+
+    fn serve_accepted(self: &Rc<Worker>, accepted: Accepted) {
+        // Only a broken event loop refuses a socket; the client is then closed.
+        if let Ok(client) = TcpStream::from_std(accepted.client) {
+            spawn_local(self.clone().serve(client, accepted.port, accepted.slot));
+        }
+    }
+
+    /// The life of one client: find a task that takes the connection, relay until it ends.
+    async fn serve(self: Rc<Worker>, client: TcpStream, port: Arc<Port>, slot: Slot) {
+        let _open = Open::new(self.clone(), port.clone(), slot);
+        match connect::connect(&self, &port).await {
+            Ok((server, seat)) => {
+                relay::relay(&self, &port, client, server).await;
+                // After the sockets: who sees the task unused must find no connection to it.
+                drop(seat);
+            }
+            Err(refusal) => {
+                count(match refusal {
+                    Refusal::NoEndpoint => &port.counters.no_endpoint,
+                    Refusal::Failed => &port.counters.failed,
+                });
+                relay::reset(&client);
+            }
+        }
+    }
+}
+
+/// Counts a client while it exists.
+struct Open {
+    worker: Rc<Worker>,
+    port: Arc<Port>,
+    _slot: Slot,
+}
+
+impl Open {
+    fn new(worker: Rc<Worker>, port: Arc<Port>, slot: Slot) -> Open {
+        count(&port.counters.accepted);
+        port.counters.active.fetch_add(1, Relaxed);
+        if let Some(load) = worker.shared.loads.get(worker.index) {
+            load.fetch_add(1, Relaxed);
+        }
+        Open { worker, port, _slot: slot }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.port.counters.active.fetch_sub(1, Relaxed);
+        if let Some(load) = self.worker.shared.loads.get(self.worker.index) {
+            load.fetch_sub(1, Relaxed);
+        }
+    }
+}
