@@ -76,7 +76,10 @@ async fn the_server_may_end_first_and_still_read() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reset_by_the_server_resets_the_client() {
-    let (world, port, mut client, server) = connected(config()).await;
+    let (world, port, mut client, mut server) = connected(config()).await;
+    // A reset before the balancer has seen the connection established is a refusal instead.
+    client.write_all(b"x").await.unwrap();
+    soon("byte", server.read_u8()).await.unwrap();
     server.set_zero_linger().unwrap();
     drop(server);
     assert_eq!(how_it_ends(&mut client).await, Some(ErrorKind::ConnectionReset));
