@@ -13,14 +13,21 @@
 
 pub mod app;
 pub mod deployment;
+pub mod document;
 pub mod error;
 pub mod event;
+mod reader;
 pub mod task;
 mod wire;
 
-pub use app::{AppExtras, AppView, ReadinessOf, TaskCounts, TaskFailure};
+pub use app::{
+    AppExtras, AppUpdate, AppView, ReadinessOf, TaskCounts, TaskFailure, app_from_stored,
+    app_to_stored, task_ids_from_json,
+};
 pub use deployment::{Deployment, DeploymentResult};
+pub use document::{Document, DocumentError};
 pub use error::{ApiError, Violation};
 pub use event::{Condition, Event, Instance};
+pub use reader::{MAX_JSON_BYTES, MAX_JSON_DEPTH};
 pub use task::{TaskView, tasks_text};
 pub use wire::to_text;

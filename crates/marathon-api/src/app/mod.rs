@@ -1,9 +1,21 @@
 //! App definitions.
 
+mod build;
 mod counts;
 mod names;
+mod normalize;
+mod read;
+mod read_checks;
+mod read_container;
+#[cfg(test)]
+mod tests;
+mod update;
+mod validate;
 mod write;
 mod write_parts;
 
 pub use counts::{TaskCounts, TaskFailure};
+pub(crate) use read::app as reader;
+pub use read::task_ids_from_json;
+pub use update::{AppUpdate, app_from_stored, app_to_stored};
 pub use write::{AppExtras, AppView, ReadinessOf};

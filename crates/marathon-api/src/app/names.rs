@@ -6,6 +6,11 @@ use waymark_model::{CheckProtocol, ContainerKind, KillSelection};
 pub(super) struct Names<T: 'static>(&'static [(&'static str, T)]);
 
 impl<T: Copy + PartialEq> Names<T> {
+    /// What a literal means.
+    pub fn value(&self, text: &str) -> Option<T> {
+        self.0.iter().find(|(name, _)| *name == text).map(|(_, value)| *value)
+    }
+
     /// The literal of a value.
     pub fn text(&self, value: T) -> &'static str {
         self.0.iter().find(|(_, v)| *v == value).map_or("", |(name, _)| name)
