@@ -14,9 +14,9 @@ use tempfile::TempDir;
 
 use crate::{Answer, Reply, eventually, get, request, resolve};
 
-/// The binary: `$WAYMARK_BIN`, else the one beside the test's own folder (`target/release`).
+/// The binary: `$STORY_BINARY`, else the one beside the test's own folder (`target/release`).
 pub fn binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("WAYMARK_BIN") {
+    if let Some(path) = std::env::var_os("STORY_BINARY") {
         return PathBuf::from(path);
     }
     let test = std::env::current_exe().expect("the test knows its own path");

@@ -78,7 +78,7 @@ fn checks_added(app: &App) -> Vec<Event> {
 }
 
 /// The plan of a deployment as Marathon's JSON shows it.
-fn plan(deployment: &Deployment) -> Arc<Plan> {
+pub(crate) fn plan(deployment: &Deployment) -> Arc<Plan> {
     let kind = |kind| match kind {
         ActionKind::Start => WireKind::Start,
         ActionKind::Stop => WireKind::Stop,

@@ -18,6 +18,8 @@
 
 pub mod answer;
 mod config;
+#[cfg(test)]
+mod fixtures;
 mod index;
 pub mod lease;
 pub mod message;

@@ -285,3 +285,6 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,9 +4,12 @@ mod cli;
 mod client;
 mod endpoints;
 mod exit;
+mod files;
 mod reference;
+mod run;
 mod settings;
 mod table;
+mod telemetry;
 mod terminal;
 mod whoami;
 
@@ -18,6 +21,10 @@ use exit::Exit;
 use settings::Surroundings;
 
 fn main() -> ExitCode {
+    // A task's runner is this same program. It must stay small, so nothing else is set up for it.
+    if let Some(code) = waymark_executors::task_runner_main(std::env::args_os()) {
+        return code;
+    }
     let matches = cli::command().get_matches();
     let around = Surroundings::of_this_process();
     let Some((name, matches)) = matches.subcommand() else { return Exit::Usage.into() };
@@ -26,6 +33,7 @@ fn main() -> ExitCode {
 
 fn dispatch(name: &str, matches: &ArgMatches, around: &Surroundings) -> Exit {
     match name {
+        "run" => run::run(matches, around),
         "whoami" => whoami::run(matches, around),
         "status" | "tasks" | "app" => client::run(name, matches, around),
         "completions" => completions(matches),

@@ -142,5 +142,36 @@ pub fn put(api: &Api, apps: &[Value], options: &Wait) -> Shown {
     let path = format!("/v2/apps?partialUpdate=false&force={}", options.force);
     let ids: Vec<&str> = apps.iter().filter_map(|a| a["id"].as_str()).collect();
     let reply = api.send("PUT", &path, Some(&Value::Array(apps.to_vec())))?;
-    finish(api, reply, options, &format!("applied: {}", ids.join(", ")))
+    let shown = finish(api, reply, options, &format!("applied: {}", ids.join(", ")))?;
+    if options.wait {
+        ids.iter().try_for_each(|id| warn_if_not_good(api, id))?;
+    }
+    Ok(shown)
+}
+
+/// A deployment is done when tasks run; one that ends at once is noticed only here.
+fn warn_if_not_good(api: &Api, id: &str) -> Result<(), ClientError> {
+    let app: App = match api.get(&path(id)?) {
+        Ok(mut document) => typed(document["app"].take())?,
+        // Somebody else has removed it meanwhile.
+        Err(ClientError::NotFound(_)) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if app.good() < app.instances {
+        let failure = app.last_task_failure.as_ref();
+        let cause = failure.map(|f| format!(", last failure: {}", f.message)).unwrap_or_default();
+        terminal::note(&format!("warning: {id} has {} tasks{cause}", app.good_of_wanted()));
+    }
+    Ok(())
+}
+
+/// An app as JSON, without what the server stamps on it.
+pub fn definition(app: &waymark_model::App) -> Result<Value, ClientError> {
+    let text = waymark_marathon_api::app::app_to_stored(app);
+    let mut value: Value =
+        serde_json::from_str(&text).map_err(|e| ClientError::Usage(format!("{}: {e}", app.id)))?;
+    if let Some(fields) = value.as_object_mut() {
+        fields.retain(|name, _| name != "version" && name != "versionInfo");
+    }
+    Ok(value)
 }

@@ -83,10 +83,11 @@ fn app(name: &str, matches: &ArgMatches, around: &Surroundings) -> Shown {
     }
 }
 
+/// The complete definitions in the files, as JSON without version stamps.
 fn definitions(matches: &ArgMatches) -> Result<Vec<Value>, ClientError> {
     let files = matches.get_many::<PathBuf>("files").into_iter().flatten();
-    let _ = files;
-    Ok(Vec::new())
+    let read = crate::files::read(files).map_err(ClientError::Usage)?;
+    read.apps.values().map(apps::definition).collect()
 }
 
 fn wait_options(matches: &ArgMatches) -> Wait {

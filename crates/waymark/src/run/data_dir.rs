@@ -1,0 +1,112 @@
+//! The data folder: made, writable, and used by this process alone.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use super::StartError;
+use crate::settings::Loaded;
+
+/// Locked while a Waymark uses the folder; holds its process id.
+const LOCK: &str = "lock";
+/// What cannot be a process id is not shown as one.
+const MAX_PID_BYTES: u64 = 20;
+
+/// The data folder, held by this process until this is dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the folder if it is missing, and takes it. The kernel gives the lock back when the
+    /// process ends, however it ends.
+    pub fn take(loaded: &Loaded) -> Result<DataDir, StartError> {
+        let path = loaded.settings.data_dir.clone();
+        let setting = loaded.cite("data-dir");
+        let unusable = |source: &io::Error| {
+            StartError(format!(
+                "{setting}: {} cannot be used: {source}; name a folder that you may write to with \
+                 --data-dir DIR",
+                path.display()
+            ))
+        };
+        std::fs::create_dir_all(&path).map_err(|e| unusable(&e))?;
+        let lock_path = path.join(LOCK);
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&lock_path)
+            .map_err(|e| unusable(&e))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(StartError(format!(
+                    "{setting}: {} is in use by another Waymark ({}); stop that one, or give this \
+                     one a folder of its own with --data-dir DIR",
+                    path.display(),
+                    owner(&mut lock),
+                )));
+            }
+            Err(TryLockError::Error(e)) => return Err(unusable(&e)),
+        }
+        write_pid(&mut lock).map_err(|e| unusable(&e))?;
+        let path = path.canonicalize().map_err(|e| unusable(&e))?;
+        Ok(DataDir { path, _lock: lock })
+    }
+
+    /// The folder, absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn write_pid(lock: &mut File) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "{}", std::process::id())
+}
+
+fn owner(lock: &mut File) -> String {
+    let mut text = String::new();
+    let read = lock.take(MAX_PID_BYTES).read_to_string(&mut text);
+    match (read, text.trim().parse::<u32>()) {
+        (Ok(_), Ok(pid)) => format!("process {pid}"),
+        // It has just been started and has not written it yet.
+        _ => "just being started".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Flags, Surroundings, load};
+
+    fn loaded(path: &Path) -> Loaded {
+        let values = [("data-dir".to_owned(), path.display().to_string())].into();
+        load(&Flags { config: None, values }, &Surroundings::default()).unwrap()
+    }
+
+    #[test]
+    fn one_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let loaded = loaded(&folder.path().join("new/data"));
+        let first = DataDir::take(&loaded).unwrap();
+        let error = DataDir::take(&loaded).unwrap_err().to_string();
+        let pid = format!("process {}", std::process::id());
+        for part in ["--data-dir", "new/data", &pid, "stop that one"] {
+            assert!(error.contains(part), "{part} is missing in {error}");
+        }
+        drop(first);
+        DataDir::take(&loaded).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made() {
+        let error = DataDir::take(&loaded(Path::new("/proc/waymark"))).unwrap_err().to_string();
+        assert!(error.contains("--data-dir: /proc/waymark cannot be used"), "{error}");
+    }
+}

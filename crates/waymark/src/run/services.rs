@@ -1,0 +1,254 @@
+//! Starting and stopping everything that serves.
+//!
+//! ```text
+//! listeners (bound) ─► store ─► executor ─► load balancer, DNS ─► control plane ─► API
+//! ```
+//!
+//! Outputs start before the control plane, so that the first catalog is served when it appears.
+//! Stopping goes the other way: the API first, so that nothing new is asked; then the tasks, while
+//! names and traffic still follow them; then the outputs.
+
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use waymark_catalog::{Output, Outputs, Reader};
+use waymark_control::api::{self, ApiConfig, ListenerStatus};
+use waymark_control::core::Settings as CoreSettings;
+use waymark_control::store::Store;
+use waymark_control::{ControlConfig, ControlPlane, Handle, Running};
+use waymark_dns::{Dns, DnsConfig, Sockets};
+use waymark_executors::{Executor, LocalConfig, LocalExecutor};
+use waymark_model::Agent;
+use waymark_proxy::{ListenerState, Proxy, ProxyConfig};
+
+use super::data_dir::DataDir;
+use super::dns_threads::DnsThreads;
+use super::listeners::{Listeners, host_ip};
+use super::{StartError, identity, metrics};
+use crate::settings::{Loaded, Settings};
+
+/// Statuses that may wait for the control plane; each task's own wait in its order beyond that.
+const MAX_WAITING_STATUSES: usize = 1024;
+/// How long connections may go on after their listeners have closed, when Waymark stops. Those to
+/// tasks that are stopped end with them.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// Everything at work.
+pub struct Services {
+    /// A way to the control plane.
+    pub handle: Handle,
+    /// What serves the catalog.
+    pub outputs: Outputs,
+    /// Where sandboxes are asked for.
+    pub executor: Arc<dyn Executor>,
+    /// The load balancer, unless switched off.
+    pub proxy: Option<Arc<Proxy>>,
+    control: Running,
+    dns: Option<DnsThreads>,
+    api: JoinHandle<()>,
+    stop_api: oneshot::Sender<()>,
+}
+
+impl Services {
+    /// Starts everything on the current runtime. `open_files` is the limit that tasks get.
+    pub fn start(
+        loaded: &Loaded,
+        data: &DataDir,
+        listeners: Listeners,
+        open_files: Option<u64>,
+    ) -> Result<Services, StartError> {
+        let s = &loaded.settings;
+        let host_ip = host_ip(loaded);
+        let agent = agent(s, data, host_ip)?;
+        let store = Store::open(data.path()).map_err(|e| StartError(e.to_string()))?;
+        keep_to_ourselves(&store)?;
+        let control =
+            ControlPlane::open(control_config(s, agent), store, &identity::new_framework_id())
+                .map_err(|e| StartError(e.to_string()))?;
+        let (updates, statuses) = mpsc::channel(MAX_WAITING_STATUSES);
+        let executor: Arc<dyn Executor> =
+            Arc::new(LocalExecutor::new(local_config(s, data, open_files), updates)?);
+
+        let mut advertised = listeners.api_address;
+        if advertised.ip().is_unspecified() {
+            advertised.set_ip(host_ip);
+        }
+        let taken = [Some(listeners.api_address), listeners.dns.as_ref().map(Sockets::address)];
+        let taken = taken.into_iter().flatten().map(|address| address.port()).collect();
+        let dns = match listeners.dns {
+            Some(sockets) => Some(start_dns(s, host_ip, sockets, control.reader())?),
+            None => None,
+        };
+        let proxy = match s.no_proxy {
+            true => None,
+            false => Some(Arc::new(Proxy::start(proxy_config(s, taken), control.reader())?)),
+        };
+        let (dns, dns_threads) = dns.unzip();
+        let mut outputs: Vec<Arc<dyn Output>> = Vec::new();
+        outputs.extend(dns.clone().map(|dns| dns as Arc<dyn Output>));
+        outputs.extend(proxy.as_ref().map(|proxy| proxy.output()));
+        let outputs = Outputs::new(outputs);
+
+        let mut config = ApiConfig::new(advertised.to_string(), executor.clone());
+        config.version = env!("CARGO_PKG_VERSION").to_owned();
+        config.outputs = outputs.clone();
+        add_sources(&mut config, &control, dns, proxy.clone());
+        let listener = tokio::net::TcpListener::from_std(listeners.api)
+            .map_err(|e| StartError(format!("api-port: {e}")))?;
+        let control = control.start(executor.clone(), statuses, outputs.clone());
+        let handle = control.handle();
+        let (stop_api, stopping) = oneshot::channel();
+        let api = tokio::spawn(api::serve(listener, config, handle.clone(), async {
+            // A dropped sender means the same.
+            let _ = stopping.await;
+        }));
+        Ok(Services { handle, outputs, executor, proxy, control, dns: dns_threads, api, stop_api })
+    }
+
+    /// Stops everything in order.
+    pub async fn stop(self, keep_tasks: bool) -> Result<(), StartError> {
+        let Services { control, dns, api, stop_api, proxy, .. } = self;
+        // The API may have ended by itself.
+        let _ = stop_api.send(());
+        let _ = api.await;
+        let stored = control.stop(keep_tasks).await;
+        if let Some(proxy) = proxy.and_then(Arc::into_inner) {
+            proxy.stop(STOP_GRACE).await;
+        }
+        if let Some(dns) = dns {
+            dns.stop();
+        }
+        stored.map_err(|e| StartError(format!("not everything could be stored: {e}")))
+    }
+}
+
+/// Apps' environments hold secrets, and tasks of other users can pass through the data folder.
+fn keep_to_ourselves(store: &Store) -> Result<(), StartError> {
+    let path = store.path();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .map_err(|e| StartError(format!("{}: {e}", path.display())))
+}
+
+fn start_dns(
+    s: &Settings,
+    host_ip: IpAddr,
+    sockets: Sockets,
+    reader: Reader,
+) -> Result<(Arc<Dns>, DnsThreads), StartError> {
+    let dns = Arc::new(Dns::new(dns_config(s, host_ip))?);
+    let threads = DnsThreads::start(&dns, sockets, reader)
+        .map_err(|e| StartError(format!("cannot start the DNS server: {e}")))?;
+    Ok((dns, threads))
+}
+
+/// What other parts tell the API: metrics, and how the listeners are.
+fn add_sources(
+    config: &mut ApiConfig,
+    control: &ControlPlane,
+    dns: Option<Arc<Dns>>,
+    proxy: Option<Arc<Proxy>>,
+) {
+    let control_metrics = control.metrics();
+    config.extra_metrics.push(Box::new(move |out| control_metrics.write(out)));
+    if let Some(dns) = dns {
+        config.extra_metrics.push(Box::new(move |out| metrics::dns(out, &dns.stats())));
+    }
+    if let Some(proxy) = proxy {
+        let (listing, handle) = (proxy.clone(), control.handle());
+        config.listeners = Box::new(move || listener_list(&listing, &handle));
+        config.extra_metrics.push(Box::new(move |out| {
+            metrics::proxy(out, &proxy.stats(), proxy.totals());
+        }));
+    }
+}
+
+/// How each service port's listener is, for the API.
+fn listener_list(proxy: &Proxy, handle: &Handle) -> Vec<ListenerStatus> {
+    let state = handle.state();
+    let describe = |port: waymark_proxy::PortStats| {
+        let app = port.apps.first();
+        let declared = app.and_then(|id| state.app(id)).map(|app| app.service_ports());
+        let index = declared.and_then(|ports| ports.iter().position(|p| *p == port.port));
+        let (word, reason) = match port.listener {
+            ListenerState::Pending => ("pending", None),
+            ListenerState::Listening => ("listening", None),
+            ListenerState::Failed(reason) => ("failed", Some(reason)),
+            ListenerState::Reserved => {
+                ("reserved", Some("Waymark itself listens there".to_owned()))
+            }
+        };
+        ListenerStatus {
+            port: port.port,
+            app: app.map(ToString::to_string).unwrap_or_default(),
+            index: index.unwrap_or(0),
+            state: word.to_owned(),
+            reason,
+            active: port.active as u64,
+            accepted: port.accepted,
+        }
+    };
+    proxy.stats().into_iter().map(describe).collect()
+}
+
+fn agent(s: &Settings, data: &DataDir, address: IpAddr) -> Result<Agent, StartError> {
+    let id = identity::agent_id(data.path())
+        .map_err(|e| StartError(format!("{}: {e}", data.path().display())))?;
+    let hostname = s.hostname.as_ref().map_or_else(|| address.to_string(), |name| name.0.clone());
+    Ok(Agent { id, hostname, address })
+}
+
+fn control_config(s: &Settings, agent: Agent) -> ControlConfig {
+    ControlConfig {
+        settings: CoreSettings {
+            framework_name: Arc::from(s.framework_name.0.as_str()),
+            service_ports: s.local_port_min.0..=s.local_port_max.0,
+            host_ports: vec![s.task_ports.min..=s.task_ports.max],
+            strict_service_ports: s.strict_service_ports,
+            drain_timeout: s.drain_timeout,
+            ..CoreSettings::new(agent)
+        },
+        probes: waymark_health::Config { seed: rand::random(), ..Default::default() },
+    }
+}
+
+fn local_config(s: &Settings, data: &DataDir, open_files: Option<u64>) -> LocalConfig {
+    LocalConfig {
+        log_max_bytes: s.task_log_size.0,
+        // The setting's limits keep it small.
+        log_files: u32::try_from(s.task_log_files.0).unwrap_or(u32::MAX),
+        default_user: s.task_user.as_ref().map(|user| user.0.clone()),
+        cpu_hard_limit: s.cpu_hard_limit,
+        keep_per_app: s.keep_sandboxes.0,
+        open_files,
+        ..LocalConfig::new(data.path().join("sandboxes"))
+    }
+}
+
+fn dns_config(s: &Settings, host_ip: IpAddr) -> DnsConfig {
+    DnsConfig {
+        domain: s.domain.0.clone(),
+        ttl: s.dns_ttl.0,
+        framework: s.framework_name.0.clone(),
+        host_addresses: vec![host_ip],
+        seed: rand::random(),
+        ..DnsConfig::default()
+    }
+}
+
+fn proxy_config(s: &Settings, reserved_ports: std::collections::BTreeSet<u16>) -> ProxyConfig {
+    ProxyConfig {
+        listen: s.listen,
+        workers: s.proxy_workers.0,
+        connect_timeout: s.connect_timeout,
+        try_timeout: s.try_timeout,
+        idle_timeout: s.idle_timeout,
+        hold: s.hold,
+        max_connections: s.max_connections.0,
+        reserved_ports,
+        ..ProxyConfig::default()
+    }
+}
