@@ -67,16 +67,18 @@ pub fn descendants(of: i32) -> Vec<i32> {
 /// The processes whose environment holds `MESOS_TASK_ID` with one of `ids`. Finds what has left
 /// its process group and has lost its parent, too; not what has cleared its environment.
 pub fn processes_of_tasks(ids: &HashSet<String>) -> Vec<i32> {
-    let is_one = |environment: &[u8]| {
+    processes().filter(|pid| is_of_tasks(*pid, ids)).collect()
+}
+
+/// Whether the process is such a one.
+pub fn is_of_tasks(pid: i32, ids: &HashSet<String>) -> bool {
+    fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| {
         environment
             .split(|b| *b == 0)
             .filter_map(|entry| entry.strip_prefix(b"MESOS_TASK_ID="))
             .filter_map(|id| std::str::from_utf8(id).ok())
             .any(|id| ids.contains(id))
-    };
-    processes()
-        .filter(|pid| fs::read(format!("/proc/{pid}/environ")).is_ok_and(|text| is_one(&text)))
-        .collect()
+    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use waymark_model::{Task, TaskId, TaskState};
 
@@ -16,6 +16,11 @@ use super::workplace::folder;
 use super::{DEFAULT_GRACE, Inner, Orders, lock};
 use crate::procfs;
 use crate::runner::Record;
+
+/// How often a record is looked at for the number of a task that is just being started.
+const START_LOOKS: u32 = 200;
+/// The time between two looks.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 /// Records by the name of their file, which is that of the task's folder.
 type Records = HashMap<String, Record>;
@@ -61,12 +66,28 @@ impl Inner {
         runner: RunnerProcess,
         record: Record,
     ) {
-        // Without a command it is about to find that nobody waits for it, and to end.
-        if let Some(pid) = record.command {
-            self.send(&task.id, TaskState::Running, format!("adopted, process {pid}")).await;
-        }
-        let ended = self.follow(&task, &runner, &mut orders).await;
+        let ended = match self.command_of(&runner, record).await {
+            Some(pid) => {
+                let message = format!("adopted, process {pid}");
+                self.told_running(&task, message, &runner, &mut orders).await
+            }
+            None => self.follow(&task, &runner, &mut orders).await,
+        };
         self.finish(&task.id, ended).await;
+    }
+
+    /// The number of a task's main process. A runner whose record has none is just starting the
+    /// task, or is about to find that nobody waits for it and to end.
+    async fn command_of(&self, runner: &RunnerProcess, mut record: Record) -> Option<i32> {
+        let path = self.records().join(folder(&TaskId::from_text(&record.task))?);
+        for _ in 0..START_LOOKS {
+            if record.command.is_some() || runner.has_ended() {
+                break;
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+            record = Record::read(&path).unwrap_or(record);
+        }
+        record.command
     }
 
     fn read_records(&self) -> Records {
@@ -116,9 +137,7 @@ impl Inner {
                     let inner = Arc::clone(self);
                     self.spawn(async move {
                         end_runner(&runner, DEFAULT_GRACE, &id).await;
-                        inner
-                            .sweep_later(HashSet::from([id.to_string()]), vec![name.clone()])
-                            .await;
+                        inner.sweep_task(&id).await;
                         let _ = tokio::task::spawn_blocking(move || inner.tidy_up(name)).await;
                     });
                 }
@@ -132,13 +151,6 @@ impl Inner {
         self.sweep_later(ids, names).await;
         let inner = Arc::clone(self);
         let _ = tokio::task::spawn_blocking(move || inner.tidy_up_all()).await;
-    }
-
-    async fn sweep_later(self: &Arc<Self>, ids: HashSet<String>, names: Vec<String>) {
-        let inner = Arc::clone(self);
-        if let Err(error) = tokio::task::spawn_blocking(move || inner.sweep(&ids, &names)).await {
-            tracing::warn!(%error, "the processes of lost tasks could not be looked for");
-        }
     }
 
     /// Tidies up after every task that has a folder and does not run, the oldest first.

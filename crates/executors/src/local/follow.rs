@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tokio::time::timeout;
 use waymark_model::{Task, TaskId, TaskState};
@@ -16,6 +17,7 @@ use super::workplace::folder;
 use super::{DEFAULT_GRACE, Inner, Orders, lock};
 use crate::procfs;
 use crate::runner::{End, Record};
+use crate::sys::{pidfd_open, pidfd_signal};
 
 /// How long after the grace period a runner may take to end before it is killed itself. It only
 /// takes so long when it was stopped, or waits for a process that not even KILL ends.
@@ -30,6 +32,19 @@ const BETWEEN_SWEEPS: Duration = Duration::from_millis(5);
 pub struct Ended(pub TaskState, pub String);
 
 impl Inner {
+    /// Tells that a task runs, and follows it. At the same time, so that no slow reader of statuses
+    /// holds up its end; their channel keeps the order in which they were sent.
+    pub async fn told_running(
+        self: &Arc<Self>,
+        task: &Arc<Task>,
+        message: String,
+        runner: &RunnerProcess,
+        orders: &mut Orders,
+    ) -> Ended {
+        let told = self.send(&task.id, TaskState::Running, message);
+        tokio::join!(told, self.follow(task, runner, orders)).1
+    }
+
     /// Waits for the end of a task, or ends it when that is ordered.
     pub async fn follow(
         self: &Arc<Self>,
@@ -41,8 +56,11 @@ impl Inner {
             biased;
             () = runner.ended() => false,
             grace = ordered(orders) => {
-                self.send(&task.id, TaskState::Killing, String::new()).await;
-                end_runner(runner, grace, &task.id).await;
+                // At once, so that no slow reader of statuses holds up the end.
+                tokio::join!(
+                    self.send(&task.id, TaskState::Killing, String::new()),
+                    end_runner(runner, grace, &task.id),
+                );
                 true
             }
         };
@@ -106,6 +124,20 @@ impl Inner {
         }
     }
 
+    /// Kills what is left of a task whose runner is gone.
+    pub async fn sweep_task(self: &Arc<Self>, task: &TaskId) {
+        self.sweep_later(HashSet::from([task.to_string()]), folder(task).into_iter().collect())
+            .await;
+    }
+
+    /// [`Inner::sweep`] on a thread that may block.
+    pub async fn sweep_later(self: &Arc<Self>, ids: HashSet<String>, names: Vec<String>) {
+        let inner = Arc::clone(self);
+        if let Err(error) = tokio::task::spawn_blocking(move || inner.sweep(&ids, &names)).await {
+            tracing::warn!(%error, "the processes of lost tasks could not be looked for");
+        }
+    }
+
     /// Kills what is left of tasks whose runners are gone: the members of their control groups, and
     /// whatever has their ids in its environment. Blocks.
     pub fn sweep(&self, ids: &HashSet<String>, names: &[String]) {
@@ -121,10 +153,20 @@ impl Inner {
                 return;
             }
             for pid in left {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+                kill_of_tasks(pid, ids);
             }
             thread::sleep(BETWEEN_SWEEPS);
         }
+    }
+}
+
+/// Kills the process with this number if it is one of these tasks', and no other that has been given
+/// the number meanwhile.
+fn kill_of_tasks(pid: i32, ids: &HashSet<String>) {
+    let Ok(fd) = pidfd_open(Pid::from_raw(pid)) else { return };
+    if procfs::is_of_tasks(pid, ids) {
+        // ESRCH when it has just ended.
+        let _ = pidfd_signal(fd.as_fd(), Signal::SIGKILL, 0);
     }
 }
 

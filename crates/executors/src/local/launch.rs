@@ -33,10 +33,7 @@ impl Inner {
     /// The whole life of a task.
     pub async fn launch(self: Arc<Self>, task: Arc<Task>, mut orders: Orders) {
         let ended = match self.start(&task, &orders).await {
-            Ok(runner) => {
-                self.send(&task.id, TaskState::Running, String::new()).await;
-                self.follow(&task, &runner, &mut orders).await
-            }
+            Ok(runner) => self.told_running(&task, String::new(), &runner, &mut orders).await,
             Err(ended) => ended,
         };
         self.finish(&task.id, ended).await;
@@ -56,18 +53,19 @@ impl Inner {
         }
         let (inner, its) = (Arc::clone(self), Arc::clone(task));
         let prepared = tokio::task::spawn_blocking(move || inner.prepare(&its)).await;
-        let (pid, report) =
+        let (runner, report) =
             prepared.unwrap_or_else(|e| Err(failed("the task could not be prepared", e)))?;
         drop(permit);
 
-        let runner = RunnerProcess::open(pid).map_err(|e| failed("the runner is gone", e))?;
         match timeout(START_PATIENCE, read_report(report)).await {
             Ok(Ok(report)) if report == STARTED => Ok(runner),
             outcome => {
                 runner.kill();
                 runner.ended().await;
                 let reason = match outcome {
-                    Ok(Ok(report)) if !report.is_empty() => report,
+                    Ok(Ok(report)) if !report.is_empty() => {
+                        return Err(Ended(TaskState::Failed, report));
+                    }
                     Ok(Ok(_)) => {
                         "the task's runner ended before it had started the task".to_owned()
                     }
@@ -76,13 +74,14 @@ impl Inner {
                         format!("the task's runner did not start it within {START_PATIENCE:?}")
                     }
                 };
+                self.sweep_task(&task.id).await;
                 Err(Ended(TaskState::Failed, reason))
             }
         }
     }
 
     /// Makes everything a task needs and starts its runner. Blocks.
-    fn prepare(&self, task: &Task) -> Result<(i32, PipeReader), Ended> {
+    fn prepare(&self, task: &Task) -> Result<(RunnerProcess, PipeReader), Ended> {
         let wrong = |reason| Ended(TaskState::Error, reason);
         let mut place = self.workplace(task).map_err(wrong)?;
         let command =
@@ -115,14 +114,14 @@ impl Inner {
         self.spawn_runner(&spec).map_err(|e| failed("the task's runner could not be started", e))
     }
 
-    /// The runner's number, and the pipe on which it reports.
-    fn spawn_runner(&self, spec: &Spec) -> io::Result<(i32, PipeReader)> {
+    /// The runner, and the pipe on which it reports.
+    fn spawn_runner(&self, spec: &Spec) -> io::Result<(RunnerProcess, PipeReader)> {
         // Anonymous memory takes a spec of any size at once and leaves nothing on disk.
         let mut input = File::from(memfd_create(c"waymark-task", MFdFlags::MFD_CLOEXEC)?);
         input.write_all(&serde_json::to_vec(spec)?)?;
         input.rewind()?;
         let (report, stdout) = io::pipe()?;
-        let child = Command::new(&self.config.runner_program)
+        let mut child = Command::new(&self.config.runner_program)
             .arg0(RUNNER_NAME)
             .args([crate::TASK_RUNNER, &spec.task])
             .env_clear()
@@ -132,9 +131,17 @@ impl Inner {
             // Out of reach of the terminal's Ctrl-C.
             .process_group(0)
             .spawn()?;
-        // It is reaped by its pidfd, not by this handle.
-        let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
-        Ok((pid, report))
+        // From here on it is known and reaped by its pidfd. Without one (too many open files) it
+        // could not be followed, so it must not go on.
+        let opened = i32::try_from(child.id()).map_err(io::Error::other);
+        match opened.and_then(RunnerProcess::open) {
+            Ok(runner) => Ok((runner, report)),
+            Err(error) => {
+                child.kill()?;
+                child.wait()?;
+                Err(error)
+            }
+        }
     }
 }
 

@@ -51,6 +51,8 @@ pub use spec::Spec;
 pub const TASK_RUNNER: &str = "task-runner";
 /// What a runner reports when its task has been started.
 pub const STARTED: &str = "started";
+/// Longer grace periods are cut to this, so that no sum of times overflows.
+const MAX_GRACE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How often the state of the process group is looked at while a task is being ended.
 const RECHECK: Duration = Duration::from_millis(25);
 /// How long after a KILL whoever is left is killed again.
@@ -212,7 +214,7 @@ impl Runner {
             return;
         }
         self.record.told = true;
-        self.phase = Phase::Terminating { until: Instant::now() + grace };
+        self.phase = Phase::Terminating { until: Instant::now() + grace.min(MAX_GRACE) };
         let _ = killpg(self.main, Signal::SIGTERM);
         // A stopped process takes its TERM only when it goes on.
         let _ = killpg(self.main, Signal::SIGCONT);

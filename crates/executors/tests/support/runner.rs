@@ -1,5 +1,4 @@
-//! The hidden `task-runner` sub-command alone, and a control plane that dies: what this crate's
-//! tests start as separate processes.
+//! The hidden `task-runner` sub-command alone: the program that this crate's tests run as runner.
 
 use std::process::ExitCode;
 
