@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use waymark_model::{
-    Agent, App, Group, HealthCheck, HealthResult, PathId, PortDefinition, Task, TaskId, TaskState,
-    Timestamp,
+    Agent, App, Group, HealthCheck, HealthResult, PathId, PortDefinition, PortReference, Task,
+    TaskId, TaskState, Timestamp,
 };
 
 use super::*;
@@ -82,7 +82,9 @@ fn app(name: &str, version: u64) -> Arc<App> {
     let mut app = App::new(id(name));
     app.cmd = Some("sleep 1".to_owned());
     app.port_definitions = vec![PortDefinition { port: 10_000, ..PortDefinition::default() }];
-    app.health_checks = vec![HealthCheck::default()];
+    // As the API writes it out for an app with ports.
+    let port = Some(PortReference::Index(0));
+    app.health_checks = vec![HealthCheck { port, ..HealthCheck::default() }];
     app.version = Timestamp(version);
     app.last_scaling_at = Timestamp(version);
     app.last_config_change_at = Timestamp(version - 1);
