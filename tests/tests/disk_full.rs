@@ -81,6 +81,8 @@ fn a_full_disk_refuses_changes_and_harms_no_traffic() {
         (waymark.send("PUT", "/v2/apps/later", &app).status < 300).then_some(())
     });
     waymark.wait_for_app("/later", 1);
+    let so_far = load.answered();
+    eventually("requests still flow", || (load.answered() > so_far + 50).then_some(()));
     load.finish().assert_flawless(50);
     // And the store is whole: a new start finds it all.
     waymark.kill_9();

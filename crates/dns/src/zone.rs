@@ -178,11 +178,11 @@ impl Zone {
         slot
     }
 
-    /// `slave.D`: every agent that runs a named task.
+    /// `slave.D`: every agent that runs a named task; without one the name does not exist.
     fn name_agents(&mut self) {
         let agents: Vec<IpAddr> = self.agents.keys().copied().collect();
-        let records = Records::fixed([("slave", agents)]);
-        self.replace(AGENTS, Some(Arc::new(records)));
+        let records = (!agents.is_empty()).then(|| Records::fixed([("slave", agents)]));
+        self.replace(AGENTS, records.map(Arc::new));
     }
 
     /// The catalog version this zone was made from; 0 = none yet.
