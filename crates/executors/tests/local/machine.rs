@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +12,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use waymark_executors::{Executor, LocalConfig, LocalExecutor, StatusUpdate};
-use waymark_model::{Agent, App, PathId, PortDefinition, Task, TaskId, TaskState, Timestamp};
+use waymark_model::{App, Task, TaskState};
+
+use crate::sample;
+pub use crate::sample::shell;
 
 /// How long anything may take before a test fails; never how long a test takes.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -105,6 +107,11 @@ impl Machine {
         self.waiting.is_empty() && self.updates.try_recv().is_err()
     }
 
+    /// The program that runs tasks here, and the folder of their sandboxes.
+    pub fn place(&self) -> [&Path; 2] {
+        [&self.config.runner_program, &self.config.sandbox_root]
+    }
+
     pub fn sandbox(&self, task: &Task) -> PathBuf {
         self.config.sandbox_root.join(task.id.as_str())
     }
@@ -156,17 +163,9 @@ fn started(config: &LocalConfig) -> (LocalExecutor, mpsc::Receiver<StatusUpdate>
     (LocalExecutor::new(config.clone(), sender).unwrap(), updates)
 }
 
-pub fn shell(cmd: &str) -> App {
-    App { cmd: Some(cmd.to_owned()), ..app() }
-}
-
 pub fn program(args: &[&str]) -> App {
-    App { args: Some(args.iter().map(|a| (*a).to_owned()).collect()), ..app() }
-}
-
-fn app() -> App {
-    let port_definitions = vec![PortDefinition::default()];
-    App { port_definitions, ..App::new(PathId::parse("/test/app").unwrap()) }
+    let args = args.iter().map(|a| (*a).to_owned()).collect();
+    App { cmd: None, args: Some(args), ..shell("") }
 }
 
 /// A task with an id that no other test, nor another run of it, has.
@@ -174,24 +173,7 @@ pub fn task(app: App) -> Arc<Task> {
     use std::sync::atomic::{AtomicU32, Ordering};
     static TASKS: AtomicU32 = AtomicU32::new(0);
     let number = TASKS.fetch_add(1, Ordering::Relaxed);
-    let unique = format!("{}-{number}", std::process::id());
-    Arc::new(Task {
-        id: TaskId::new(&app.id, &unique, 1),
-        app: Arc::new(app),
-        agent: Arc::new(Agent {
-            id: "a-S0".to_owned(),
-            hostname: "box".to_owned(),
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        }),
-        state: TaskState::Staging,
-        host_ports: vec![Some(31005)],
-        addresses: Vec::new(),
-        staged_at: Timestamp::ZERO,
-        started_at: None,
-        health: Vec::new(),
-        ready: true,
-        draining_since: None,
-    })
+    Arc::new(sample::task(app, &format!("{}-{number}", std::process::id())))
 }
 
 /// Waits for a condition.
