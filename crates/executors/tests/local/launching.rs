@@ -73,19 +73,20 @@ async fn args_see_no_shell() {
 #[tokio::test]
 async fn a_task_gets_its_environment_and_nothing_else() {
     let mut machine = Machine::new();
-    let mut app = shell("pwd; cat; echo $PORT0 $HOST $GREETING; ls /proc/self/fd; env");
+    let mut app =
+        shell("pwd; readlink /proc/self/fd/0; echo $PORT0 $HOST $GREETING; ls /proc/self/fd; env");
     app.env.insert("GREETING".to_owned(), "hello".to_owned());
     let task = machine.launch(app);
     assert_eq!(machine.end(&task).await.0, TaskState::Finished);
     let folder = machine.executor().sandbox(&task.id).unwrap();
     let output = machine.file(&task, "stdout");
     // `ls` itself opens 3.
-    let want = format!("{}\n31005 box hello\n0\n1\n2\n3\n", folder.display());
+    let want = format!("{}\n/dev/null\n31005 box hello\n0\n1\n2\n3\n", folder.display());
     assert!(output.starts_with(&want), "{output}");
     assert!(output.contains(&format!("\nMESOS_SANDBOX={}\n", folder.display())));
     assert!(output.contains(&format!("\nMESOS_TASK_ID={}\n", task.id)));
     let known = ["GREETING", "HOME", "HOST", "LANG", "LC_ALL", "PATH", "PWD", "TZ", "USER"];
-    for line in output.lines().skip(6) {
+    for line in output.lines().skip(7) {
         let name = line.split('=').next().unwrap();
         let ours = ["MARATHON_APP_", "MESOS_", "PORT"].iter().any(|p| name.starts_with(p));
         assert!(ours || known.contains(&name), "{line}");
