@@ -100,24 +100,24 @@ impl Api {
         peer: SocketAddr,
     ) -> Result<Answer, ApiError> {
         let resource = Resource::find(request.uri().path()).ok_or_else(ApiError::no_route)?;
-        let allow = HeaderValue::from_static(resource.allow());
-        let method = request.method();
-        if method == Method::OPTIONS {
-            let mut answer = answer::empty(StatusCode::OK);
-            answer.headers_mut().insert(header::ALLOW, allow);
-            return Ok(answer);
-        }
-        if !resource.allows(method) {
-            let mut answer = answer::error(&ApiError::method_not_allowed());
-            answer.headers_mut().insert(header::ALLOW, allow);
-            return Ok(answer);
-        }
-        let request = ApiRequest::read(request, peer, self.config.limits.body_bytes).await?;
-        if request.method == Method::GET || request.method == Method::HEAD {
-            self.read(&resource, &request).await
+        let method = request.method().clone();
+        let mut answer = if method == Method::OPTIONS {
+            answer::empty(StatusCode::OK)
+        } else if resource.allows(&method) {
+            let request = ApiRequest::read(request, peer, self.config.limits.body_bytes).await?;
+            let result = match method {
+                Method::GET | Method::HEAD => self.read(&resource, &request).await,
+                _ => self.change(&resource, &request).await,
+            };
+            result.unwrap_or_else(|error| answer::error(&error))
         } else {
-            self.change(&resource, &request).await
+            answer::error(&ApiError::method_not_allowed())
+        };
+        if method == Method::OPTIONS || answer.status() == StatusCode::METHOD_NOT_ALLOWED {
+            let allow = HeaderValue::from_static(resource.allow());
+            answer.headers_mut().insert(header::ALLOW, allow);
         }
+        Ok(answer)
     }
 
     /// `GET` and `HEAD`.
@@ -204,3 +204,6 @@ pub(crate) fn group_id(text: &str) -> Result<GroupId, ApiError> {
 pub(crate) fn app_id(text: &str) -> Result<AppId, ApiError> {
     PathId::parse(text).map_err(|_| ApiError::not_found(format!("App '{text}' does not exist")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::StatusCode;
-use serde_json::Value;
-use waymark_marathon_api::{ApiError, TaskView, Violation, tasks_text};
+use waymark_marathon_api::{ApiError, TaskView, task_ids_from_json, tasks_text};
 use waymark_model::{App, AppId, Task, TaskId, TaskState};
 
 use super::answer::{self, Answer};
@@ -130,30 +129,14 @@ pub(super) async fn kill_one(
 /// `POST /v2/tasks/delete`: the ids in the body; unknown ones are skipped.
 pub(super) async fn kill_listed(api: &Api, request: &ApiRequest) -> Result<Answer, ApiError> {
     let terms = KillTerms::from_query(&request.query)?;
-    let tasks = task_ids(&request.body)?;
+    let ids = task_ids_from_json(&request.body)?;
+    // No form of ids that Marathon has had is without a dot.
+    if let Some(wrong) = ids.iter().find(|id| !id.contains('.')) {
+        return Err(ApiError::bad_task_id(wrong));
+    }
+    let tasks = ids.iter().map(|id| TaskId::from_text(id)).collect();
     let accepted = terms.kill(api, tasks).await?;
     Ok(terms.answer(&accepted, killed_list))
-}
-
-/// Reads `{"ids":["…"]}`. A text without a dot is no id of any form that Marathon has had.
-fn task_ids(body: &[u8]) -> Result<Vec<TaskId>, ApiError> {
-    let wrong = |path: String, code: &str| ApiError::invalid_json(vec![Violation::new(path, code)]);
-    if body.is_empty() {
-        return Err(ApiError::no_body());
-    }
-    let body: Value =
-        serde_json::from_slice(body).map_err(|e| ApiError::not_json(e.to_string()))?;
-    let ids = match body.get("ids") {
-        None | Some(Value::Null) => return Err(wrong("/ids".into(), "error.path.missing")),
-        Some(Value::Array(ids)) => ids,
-        Some(_) => return Err(wrong("/ids".into(), "error.expected.jsarray")),
-    };
-    let id = |(index, id): (usize, &Value)| match id.as_str() {
-        Some(id) if id.contains('.') => Ok(TaskId::from_text(id)),
-        Some(id) => Err(ApiError::bad_task_id(id)),
-        None => Err(wrong(format!("/ids({index})"), "error.expected.jsstring")),
-    };
-    ids.iter().enumerate().map(id).collect()
 }
 
 fn killed_list(accepted: &Accepted) -> Answer {
