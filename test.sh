@@ -6,7 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 # program:package
-needs=(cc:gcc python3:python3 curl:curl dig:bind9-dnsutils setsid:util-linux mount:mount)
+needs=(cc:gcc python3:python3 curl:curl dig:bind9-dnsutils setsid:util-linux unshare:util-linux
+  mount:mount ip:iproute2 pgrep:procps)
 missing=()
 for need in "${needs[@]}"; do
   command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
@@ -23,4 +24,4 @@ command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.95 or la
 ulimit -n "$(ulimit -Hn)"
 # The stories run the release binary, so it is built before any of them starts.
 cargo build --release --workspace
-cargo test --release --workspace -- "$@"
+cargo test --release --workspace --no-fail-fast -- "$@"
