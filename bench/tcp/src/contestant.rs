@@ -130,7 +130,7 @@ impl Drop for Contestant {
 }
 
 fn haproxy_config(first: u16, last: u16, backend: SocketAddr) -> Outcome<String> {
-    let mut config = String::from("global\n  nbthread 1\n  maxconn 8000\n  log /dev/null local0\n");
+    let mut config = String::from("global\n  nbthread 1\n  maxconn 4500\n  log /dev/null local0\n");
     config +=
         "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n";
     write!(config, "listen bench\n  bind 127.0.0.1:{first}-{last}\n  server s {backend}\n")?;
