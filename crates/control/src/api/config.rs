@@ -69,6 +69,8 @@ pub struct ApiLimits {
     pub write_timeout: Duration,
     /// Event streams at once; one above is answered 503.
     pub subscribers: usize,
+    /// Lists of all apps or tasks that are made at once; further requests for them wait.
+    pub lists: usize,
     /// Time between heartbeats on an event stream (Marathon: 10 s).
     pub heartbeat: Duration,
     /// Time that open requests get to end when the API stops.
@@ -86,6 +88,7 @@ impl Default for ApiLimits {
             request_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             subscribers: 256,
+            lists: 4,
             heartbeat: Duration::from_secs(10),
             stop_timeout: Duration::from_secs(5),
         }

@@ -65,6 +65,8 @@ pub(crate) struct Api {
     /// Places for event streams.
     pub(crate) subscribers: Arc<Semaphore>,
     pub(crate) metrics: ApiMetrics,
+    /// Places for making long answers.
+    lists: Semaphore,
     started: Timestamp,
 }
 
@@ -73,6 +75,7 @@ impl Api {
         Api {
             subscribers: Arc::new(Semaphore::new(config.limits.subscribers)),
             metrics: ApiMetrics::default(),
+            lists: Semaphore::new(config.limits.lists),
             started: now(),
             config,
             handle,
@@ -106,7 +109,7 @@ impl Api {
         } else if resource.allows(&method) {
             let request = ApiRequest::read(request, peer, self.config.limits.body_bytes).await?;
             let result = match method {
-                Method::GET | Method::HEAD => self.read(&resource, &request).await,
+                Method::GET | Method::HEAD => self.read(&resource, request).await,
                 _ => self.change(&resource, &request).await,
             };
             result.unwrap_or_else(|error| answer::error(&error))
@@ -124,28 +127,48 @@ impl Api {
     async fn read(
         self: &Arc<Api>,
         resource: &Resource,
-        request: &ApiRequest,
+        request: ApiRequest,
     ) -> Result<Answer, ApiError> {
-        match resource {
-            Resource::Apps => apps::list(self, request),
-            Resource::AppsBelow(group) => apps::below(self, request, group),
-            Resource::App(app) => apps::get(self, request, app),
-            Resource::AppTasks(app) => tasks::of_app(self, request, app),
-            Resource::AppTasksBelow(group) => tasks::below(self, request, group),
-            Resource::AppVersions(app) => apps::versions(self, app),
-            Resource::AppVersion(app, version) => apps::version(self, app, version),
-            Resource::Tasks => tasks::list(self, request),
+        match resource.clone() {
+            Resource::Apps => self.aside(move |api| apps::list(api, &request)).await,
+            Resource::AppsBelow(group) => {
+                self.aside(move |api| apps::below(api, &request, &group)).await
+            }
+            Resource::Tasks => self.aside(move |api| tasks::list(api, &request)).await,
+            Resource::AppTasksBelow(group) => {
+                self.aside(move |api| tasks::below(api, &request, &group)).await
+            }
+            Resource::App(app) => apps::get(self, &request, &app),
+            Resource::AppTasks(app) => tasks::of_app(self, &request, &app),
+            Resource::AppVersions(app) => apps::versions(self, &app),
+            Resource::AppVersion(app, version) => apps::version(self, &app, &version),
             Resource::Deployments => deployments::list(self),
             Resource::Queue => queue::list(self),
             Resource::Info => info::info(self),
             Resource::Leader => info::leader(self),
-            Resource::Ping => info::ping(request),
+            Resource::Ping => info::ping(&request),
             Resource::Metrics => metrics::scrape(self),
-            Resource::Events => crate::events::attach(self, request),
+            Resource::Events => crate::events::attach(self, &request),
             Resource::Status => status::status(self),
-            Resource::TaskLogs(task) => logs::read(self, request, task).await,
+            Resource::TaskLogs(task) => logs::read(self, &request, &task).await,
             _ => Err(ApiError::method_not_allowed()),
         }
+    }
+
+    /// Makes an answer that may be long (the lists of all apps and tasks) on a thread where it
+    /// holds nothing else up.
+    async fn aside(
+        self: &Arc<Api>,
+        make: impl FnOnce(&Api) -> Result<Answer, ApiError> + Send + 'static,
+    ) -> Result<Answer, ApiError> {
+        let slot = self.lists.acquire().await;
+        let api = self.clone();
+        let made = tokio::task::spawn_blocking(move || make(&api)).await;
+        drop(slot);
+        made.unwrap_or_else(|error| {
+            tracing::error!(%error, "an answer could not be made");
+            Err(ApiError::internal("The answer could not be made"))
+        })
     }
 
     /// Every other method.
