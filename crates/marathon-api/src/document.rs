@@ -113,8 +113,7 @@ impl Document {
             let here = format!("{}({index})", at("dependencies"));
             let text =
                 dependency.as_str().ok_or_else(|| Violation::new(here.clone(), code::STRING))?;
-            let base = id.parent().unwrap_or_else(PathId::root);
-            let id = base.resolve(text).map_err(|e| Violation::new(here, e.to_string()))?;
+            let id = id.resolve(text).map_err(|e| Violation::new(here, e.to_string()))?;
             group.dependencies.push(id);
         }
         if !id.is_root() || !group.dependencies.is_empty() {
