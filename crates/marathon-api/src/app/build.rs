@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use waymark_model::{
     App, Backoff, Constraint, Container, NetworkMode, PathId, PortDefinition, Resources,
-    UpgradeStrategy,
+    UnreachableStrategy, UpgradeStrategy,
 };
 
+use super::constraint;
 use super::normalize::Ports;
 use super::update::{AppUpdate, ContainerUpdate, DockerUpdate, EnvValue};
 use crate::error::Violation;
@@ -35,15 +36,17 @@ pub(super) fn app(update: AppUpdate, base: App, is_stored: bool) -> Result<App, 
     .settle();
     // A new command takes the place of stored arguments, and the other way round: neither could be
     // cleared otherwise, and together they are refused.
-    let (cmd, args) = match (update.cmd, update.args) {
+    // An empty list says as little as none; clients of old times send it beside `cmd`.
+    let args = update.args.filter(|args| !args.is_empty());
+    let (cmd, args) = match (update.cmd, args) {
         (None, None) => (base.cmd, base.args),
         given => given,
     };
     let labels = update.labels.unwrap_or(base.labels);
-    let usual_strategy = if is_stored {
-        base.upgrade_strategy
+    let (usual_strategy, usual_unreachable) = if is_stored {
+        (base.upgrade_strategy, base.unreachable_strategy)
     } else {
-        strategy_for(&labels, ports.container.as_ref())
+        strategies_for(&labels, ports.container.as_ref())
     };
     let mut opaque = base.opaque;
     opaque.extend(update.opaque);
@@ -77,7 +80,7 @@ pub(super) fn app(update: AppUpdate, base: App, is_stored: bool) -> Result<App, 
         kill_grace_period: update.kill_grace_period.or(base.kill_grace_period),
         upgrade_strategy: update.upgrade_strategy.unwrap_or(usual_strategy),
         kill_selection: update.kill_selection.unwrap_or(base.kill_selection),
-        unreachable_strategy: update.unreachable_strategy.unwrap_or(base.unreachable_strategy),
+        unreachable_strategy: update.unreachable_strategy.unwrap_or(usual_unreachable),
         fetch: update.fetch.unwrap_or(base.fetch),
         opaque,
         id: base.id,
@@ -125,24 +128,31 @@ fn plain_env(env: BTreeMap<String, EnvValue>) -> BTreeMap<String, String> {
     env.into_iter().filter_map(plain).collect()
 }
 
-/// Marathon's default strategy depends on what must not run twice.
-fn strategy_for(
+/// Marathon's default strategies depend on what must not run twice.
+fn strategies_for(
     labels: &BTreeMap<String, String>,
     container: Option<&Container>,
-) -> UpgradeStrategy {
-    let strategy = |minimum_health_capacity, maximum_over_capacity| UpgradeStrategy {
+) -> (UpgradeStrategy, UnreachableStrategy) {
+    let capacities = |minimum_health_capacity, maximum_over_capacity| UpgradeStrategy {
         minimum_health_capacity,
         maximum_over_capacity,
     };
-    let keeps_data =
-        container.is_some_and(|c| c.volumes.iter().any(|v| v.opaque.contains_key("persistent")));
-    if labels.get(SINGLE_INSTANCE).is_some_and(|v| v == "true") {
-        strategy(0.0, 0.0)
+    let keeps_data = container.is_some_and(keeps_data);
+    let upgrade = if labels.get(SINGLE_INSTANCE).is_some_and(|v| v == "true") {
+        capacities(0.0, 0.0)
     } else if keeps_data {
-        strategy(0.5, 0.0)
+        capacities(0.5, 0.0)
     } else {
         UpgradeStrategy::default()
-    }
+    };
+    let unreachable =
+        if keeps_data { UnreachableStrategy::Disabled } else { UnreachableStrategy::default() };
+    (upgrade, unreachable)
+}
+
+/// Whether the container has persistent volumes, which tie an instance to its agent.
+pub(super) fn keeps_data(container: &Container) -> bool {
+    container.volumes.iter().any(|v| v.opaque.contains_key("persistent"))
 }
 
 fn dependencies(id: &PathId, texts: Vec<String>, violations: &mut Vec<Violation>) -> Vec<PathId> {
@@ -163,7 +173,7 @@ fn dependencies(id: &PathId, texts: Vec<String>, violations: &mut Vec<Violation>
 fn constraints(lists: Vec<Vec<String>>, violations: &mut Vec<Violation>) -> Vec<Constraint> {
     let mut constraints = Vec::new();
     for (index, fields) in lists.into_iter().enumerate() {
-        match constraint(fields) {
+        match constraint::read(fields) {
             Ok(constraint) => constraints.push(constraint),
             Err(message) => {
                 violations.push(Violation::new(format!("/constraints({index})"), message));
@@ -171,43 +181,6 @@ fn constraints(lists: Vec<Vec<String>>, violations: &mut Vec<Violation>) -> Vec<
         }
     }
     constraints
-}
-
-fn constraint(fields: Vec<String>) -> Result<Constraint, &'static str> {
-    let mut fields = fields.into_iter();
-    let (field, operator, value) = match (fields.next(), fields.next(), fields.next()) {
-        (None, ..) => return Err("Missing field and operator"),
-        (Some(_), None, _) => return Err("Each constraint must have either 2 or 3 fields"),
-        (Some(field), Some(operator), value) => (field, operator.to_uppercase(), value),
-    };
-    if fields.next().is_some() {
-        return Err("Each constraint must have either 2 or 3 fields");
-    }
-    if field.is_empty() {
-        return Err("missing field for constraint declaration");
-    }
-    let number = |v: &Option<String>| v.as_ref().is_some_and(|v| v.parse::<u32>().is_ok());
-    let filled = |v: &Option<String>| v.as_ref().is_some_and(|v| !v.is_empty());
-    match operator.as_str() {
-        "UNIQUE" if value.is_some() => Err("UNIQUE does not accept a value"),
-        "LIKE" | "UNLIKE" if !filled(&value) => {
-            Err("LIKE and UNLIKE require a non-empty, regular expression value")
-        }
-        "MAX_PER" if !number(&value) => Err("MAX_PER requires an integer value"),
-        "GROUP_BY" if value.is_some() && !number(&value) => {
-            Err("GROUP BY must define an integer value or else no value at all")
-        }
-        "IS" if !filled(&value) => Err(
-            "IS only supports Mesos text and float values (see the documentation of constraints)",
-        ),
-        "UNIQUE" | "CLUSTER" | "GROUP_BY" | "LIKE" | "UNLIKE" | "MAX_PER" | "IS" => {
-            Ok(Constraint { field, operator, value })
-        }
-        _ => {
-            Err("operator must be one of the following UNIQUE, CLUSTER, GROUP_BY, LIKE, MAX_PER, \
-                  UNLIKE or IS")
-        }
-    }
 }
 
 /// Whether two old notations of the same ports agree.

@@ -1,6 +1,7 @@
 //! App definitions.
 
 mod build;
+mod constraint;
 mod counts;
 mod names;
 mod normalize;

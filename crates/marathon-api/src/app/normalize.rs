@@ -19,9 +19,9 @@ use crate::error::Violation;
 const BRIDGE_NETWORK_NAME: &str = "mesos-bridge";
 /// The name of the one port that an app has when it does not say.
 const DEFAULT_PORT_NAME: &str = "default";
-/// Endings of URIs that the Mesos fetcher unpacks.
-const ARCHIVES: [&str; 10] =
-    [".tar", ".tar.gz", ".tar.bz2", ".tar.xz", ".gz", ".tgz", ".tbz2", ".txz", ".zip", ".tbz"];
+/// Endings of URIs that Marathon has unpacked.
+const ARCHIVES: [&str; 9] =
+    [".tar", ".tar.gz", ".tar.bz2", ".tar.xz", ".gz", ".tgz", ".tbz2", ".txz", ".zip"];
 
 /// Turns old notations into canonical ones.
 pub(super) fn canonical(mut update: AppUpdate) -> Result<AppUpdate, Vec<Violation>> {

@@ -104,6 +104,53 @@ fn a_partial_update_replaces_whole_fields_and_keeps_the_rest() {
     assert_eq!(bridge.ports().len(), 1, "definitions of host mode do not become mappings");
 }
 
+/// An answer of Marathon 1.4, sent back by its client: explicit nulls, old and new notations at
+/// once, counters and stamps.
+#[test]
+fn what_old_clients_send_back() {
+    let app = shown(&json!({
+        "id": "/a", "cmd": "x", "args": [], "user": null, "env": {}, "instances": 2, "cpus": 0.1,
+        "uris": [], "fetch": [], "ports": [10000], "requirePorts": false, "container": {
+            "type": "DOCKER", "volumes": [], "docker": {"image": "i", "network": "BRIDGE",
+            "portMappings": [{"containerPort": 80, "hostPort": 0, "servicePort": 10000,
+                              "protocol": "tcp", "labels": {}}],
+            "privileged": false, "parameters": [], "forcePullImage": false}},
+        "portDefinitions": [{"port": 10000, "protocol": "tcp", "labels": {}}],
+        "ipAddress": null, "residency": null, "secrets": {}, "storeUrls": [], "healthChecks": [],
+        "acceptedResourceRoles": null, "taskKillGracePeriodSeconds": null, "tasksRunning": 2,
+        "version": "2016-01-05T10:00:00.120Z", "deployments": [],
+        "versionInfo": {"lastScalingAt": "2016-01-05T10:00:00.120Z", "lastConfigChangeAt": "2016-01-05T10:00:00.120Z"},
+    }));
+    assert_eq!(
+        app["container"]["portMappings"],
+        json!([{"containerPort": 80, "hostPort": 0, "servicePort": 10000, "protocol": "tcp", "labels": {}}])
+    );
+    for absent in ["args", "ports", "uris", "portDefinitions", "tasksRunning", "residency"] {
+        assert_eq!(app.get(absent), None, "{absent}");
+    }
+}
+
+#[test]
+fn usual_strategies() {
+    let strategy = |extra: Value| {
+        let mut app = json!({"id": "/a", "cmd": "x"});
+        app.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let app = shown(&app);
+        let upgrade = &app["upgradeStrategy"];
+        json!([
+            upgrade["minimumHealthCapacity"],
+            upgrade["maximumOverCapacity"],
+            app["unreachableStrategy"]
+        ])
+    };
+    let forgotten = json!({"inactiveAfterSeconds": 0, "expungeAfterSeconds": 0});
+    let single = json!({"labels": {"MARATHON_SINGLE_INSTANCE_APP": "true"}});
+    assert_eq!(strategy(single), json!([0, 0, forgotten]));
+    let volume = json!({"containerPath": "data", "mode": "RW", "persistent": {"size": 5}});
+    let resident = json!({"container": {"type": "MESOS", "volumes": [volume]}});
+    assert_eq!(strategy(resident), json!([0.5, 0, "disabled"]));
+}
+
 #[test]
 fn what_is_refused() {
     let port = |name: &str| json!({"port": 0, "name": name});
@@ -216,6 +263,95 @@ fn what_is_refused() {
             "must fully match regular expression '^(([a-z0-9]|[a-z0-9][a-z0-9\\-]*[a-z0-9])\\.)*([a-z0-9]|[a-z0-9][a-z0-9\\-]*[a-z0-9])|(\\.|\\.\\.)$'",
         ),
         (json!({"acceptedResourceRoles": []}), "/acceptedResourceRoles", "must not be empty"),
+        (
+            json!({"id": "/a/tasks"}),
+            "/id",
+            "must not end with any of the following reserved keywords: restart, tasks, versions, ., ..",
+        ),
+        (json!({"cmd": "a\0b"}), "/cmd", "must not contain the character NUL"),
+        (json!({"env": {"A": "\0"}}), "/env/A", "must not contain the character NUL"),
+        (
+            json!({"env": {"A=B": "x"}}),
+            "/env/A=B",
+            "the name must not be empty and must not contain '='",
+        ),
+        (json!({"fetch": [{"uri": "a b"}]}), "/fetch(0)/uri", "URI has invalid syntax."),
+        (
+            json!({"gpus": 1}),
+            "/gpus",
+            "Feature gpu_resources is not enabled. Enable with --enable_features gpu_resources)",
+        ),
+        (
+            json!({"gpus": 1, "container": {"docker": {"image": "i"}}}),
+            "/gpus",
+            "GPU resources only work with the Mesos containerizer",
+        ),
+        (
+            json!({"cpus": 2, "resourceLimits": {"cpus": 1.5, "mem": "unlimited"}}),
+            "/resourceLimits/cpus",
+            "must be at least what is requested, 2",
+        ),
+        (
+            json!({"unreachableStrategy": {"inactiveAfterSeconds": 2, "expungeAfterSeconds": 1}}),
+            "/unreachableStrategy/inactiveAfterSeconds",
+            "must not be greater than expungeAfterSeconds",
+        ),
+        (
+            json!({"residency": {}}),
+            "/residency",
+            "AppDefinition must contain persistent volumes and define residency",
+        ),
+        (
+            json!({"container": {"type": "MESOS", "volumes": [
+                {"containerPath": "/data", "mode": "RW", "persistent": {"size": 5}}]}}),
+            "/container/volumes(0)/containerPath",
+            "must be a name without '/' for a persistent volume",
+        ),
+        (
+            json!({"container": {"type": "MESOS", "docker": {"image": "i", "network": "BRIDGE"}}}),
+            "/container/docker/network",
+            "must be empty",
+        ),
+        (
+            json!({"portDefinitions": [{"port": 1}], "ipAddress": {}}),
+            "/",
+            "cannot specify both an IP address and port",
+        ),
+        (
+            json!({"container": {"docker": {"image": "i", "network": "NONE"}}}),
+            "/container/docker/network",
+            "unsupported docker network type NONE",
+        ),
+        (
+            json!({"networks": [{"mode": "host"}], "container": {"docker": {"image": "i", "network": "HOST"}}}),
+            "/",
+            "must not specify both container.docker.network and networks",
+        ),
+        (
+            json!({"container": {"portMappings": [], "docker": {"image": "i", "network": "BRIDGE", "portMappings": []}}}),
+            "/container",
+            "cannot specify both portMappings and docker.portMappings",
+        ),
+        (
+            json!({"container": {"docker": {"image": "i"}}, "ipAddress": {"discovery": {"ports": [{"number": 1}]}}}),
+            "/ipAddress/discovery/ports",
+            "ipAddress.discovery.ports do not apply for container type DOCKER",
+        ),
+        (
+            json!({"container": {"type": "MESOS", "portMappings": []}, "ipAddress": {"discovery": {"ports": [{"number": 1}]}}}),
+            "/ipAddress/discovery/ports",
+            "container.portMappings and ipAddress.discovery.ports must not both be set",
+        ),
+        (
+            json!({"networks": [{"name": "n"}, {"name": "m"}], "container": {"docker": {"image": "i"}}}),
+            "/networks",
+            "may only specify a single container network when using the Docker container engine",
+        ),
+        (
+            json!({"networks": [{"name": "n"}, {"name": "m"}], "container": {"type": "MESOS", "portMappings": [{"hostPort": 0}]}}),
+            "/container/portMappings(0)/networkNames",
+            "networkNames must be a single item list when hostPort is specified and more than 1 container network is defined",
+        ),
     ] {
         let mut app = json!({"id": "/a", "cmd": "x"});
         app.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
@@ -329,6 +465,14 @@ proptest! {
         prop_assert_eq!(&nothing.apply_to(&app).unwrap(), &app);
         let same = AppUpdate::from_json(definition.to_string().as_bytes()).unwrap();
         prop_assert_eq!(&same.apply_to(&app).unwrap(), &app);
+    }
+
+    /// Numbers come back bit for bit: a last digit that moved would be a change, and a restart.
+    #[test]
+    fn numbers_come_back(cpus in 0.001f64..1e9, mem in 0.0f64..1e9) {
+        let app = complete(&json!({"id": "/a", "cmd": "x", "cpus": cpus, "mem": mem})).unwrap();
+        prop_assert_eq!(app.resources.cpus.to_bits(), cpus.to_bits());
+        prop_assert_eq!(app_from_stored(&app_to_stored(&app)).unwrap(), app);
     }
 
     /// No text makes the reader panic.

@@ -2,13 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use waymark_model::{App, CheckProtocol, ContainerKind, NetworkMode, PortReference};
+use serde_json::Value;
+use waymark_model::{
+    App, CheckProtocol, ContainerKind, NetworkMode, PortReference, UnreachableStrategy,
+};
 
-use super::build::{SINGLE_INSTANCE, same_ports};
+use super::build::{self, SINGLE_INSTANCE, same_ports};
 use super::update::{AppUpdate, EnvValue};
 use crate::error::Violation;
 
 type Violations = Vec<Violation>;
+
+/// Last segments of ids that are words of the API's paths.
+const RESERVED_SEGMENTS: [&str; 3] = ["restart", "tasks", "versions"];
 
 /// Contradictions between old and canonical notations, which the canonical form cannot show.
 pub(super) fn update(update: &AppUpdate) -> Violations {
@@ -27,7 +33,9 @@ pub(super) fn update(update: &AppUpdate) -> Violations {
         found.when(!all_different(&real), "/ports", "ports must be unique");
     }
     found.when(
-        old_address && update.old.ports.as_ref().is_some_and(|p| !p.is_empty()),
+        old_address
+            && (update.old.ports.as_ref().is_some_and(|p| !p.is_empty())
+                || update.port_definitions.as_ref().is_some_and(|d| !d.is_empty())),
         "/",
         "cannot specify both an IP address and port",
     );
@@ -41,6 +49,13 @@ pub(super) fn update(update: &AppUpdate) -> Violations {
         "/",
         "must not specify both networks and ipAddress",
     );
+    let mesos = update.container.as_ref().is_some_and(|c| c.kind == ContainerKind::Mesos);
+    if let (true, Some(docker)) = (mesos, docker) {
+        let path = "/container/docker/network";
+        found.when(docker.network.is_some(), path, "must be empty");
+        let mapped = docker.port_mappings.as_ref().is_some_and(|m| !m.is_empty());
+        found.when(mapped, "/container/docker/portMappings", "must be empty");
+    }
     let secret = |v: &EnvValue| *v == EnvValue::Secret;
     let env_secret = update.env.as_ref().is_some_and(|env| env.values().any(secret));
     // The stray bracket is Marathon's.
@@ -54,6 +69,9 @@ pub(super) fn update(update: &AppUpdate) -> Violations {
 pub(super) fn app(app: &App) -> Violations {
     let mut found = Found::default();
     process(app, &mut found);
+    texts(app, &mut found);
+    resources(app, &mut found);
+    strategies(app, &mut found);
     networks(app, &mut found);
     ports(app, &mut found);
     container(app, &mut found);
@@ -85,7 +103,7 @@ fn process(app: &App, found: &mut Found) {
         "/",
         "AppDefinition must either contain one of 'cmd' or 'args', and/or a 'container'.",
     );
-    if app.labels.get(super::build::SINGLE_INSTANCE).is_some_and(|v| v == "true") {
+    if app.labels.get(SINGLE_INSTANCE).is_some_and(|v| v == "true") {
         let capacities = app.upgrade_strategy;
         found.when(
             app.instances > 1,
@@ -100,8 +118,74 @@ fn process(app: &App, found: &mut Found) {
             ),
         );
     }
+}
+
+/// Texts that have a form of their own, or that no operating system can pass on.
+fn texts(app: &App, found: &mut Found) {
+    let last = app.id.segments().next_back().unwrap_or_default();
+    found.when(
+        RESERVED_SEGMENTS.contains(&last),
+        "/id",
+        "must not end with any of the following reserved keywords: restart, tasks, versions, ., ..",
+    );
+    let nul = "must not contain the character NUL";
+    let has_nul = |text: &String| text.contains('\0');
+    found.when(app.cmd.as_ref().is_some_and(has_nul), "/cmd", nul);
+    found.when(app.args.iter().flatten().any(has_nul), "/args", nul);
+    found.when(app.user.as_ref().is_some_and(has_nul), "/user", nul);
+    for (name, value) in &app.env {
+        let path = format!("/env/{name}");
+        let no_name = name.is_empty() || name.contains('=');
+        found.when(no_name, &path, "the name must not be empty and must not contain '='");
+        found.when(has_nul(name) || has_nul(value), path, nul);
+    }
+    for (index, artifact) in app.fetch.iter().enumerate() {
+        let blank = |c: char| c.is_whitespace() || c.is_control();
+        found.when(
+            artifact.uri.is_empty() || artifact.uri.contains(blank),
+            format!("/fetch({index})/uri"),
+            "URI has invalid syntax.",
+        );
+    }
+}
+
+fn resources(app: &App, found: &mut Found) {
+    let docker = app.container.as_ref().is_some_and(|c| c.kind == ContainerKind::Docker);
+    let gpus = app.resources.gpus > 0;
+    let text = "GPU resources only work with the Mesos containerizer";
+    found.when(gpus && docker, "/gpus", text);
+    let text = "Feature gpu_resources is not enabled. Enable with --enable_features gpu_resources)";
+    found.when(gpus && !docker, "/gpus", text);
     let roles = app.opaque.get("acceptedResourceRoles").map(String::as_str);
     found.when(roles == Some("[]"), "/acceptedResourceRoles", "must not be empty");
+    let limits = app.opaque.get("resourceLimits").map(String::as_str).unwrap_or_default();
+    let limits: Value = serde_json::from_str(limits).unwrap_or_default();
+    for (name, request) in [("cpus", app.resources.cpus), ("mem", app.resources.mem)] {
+        found.when(
+            limits.get(name).and_then(Value::as_f64).is_some_and(|limit| limit < request),
+            format!("/resourceLimits/{name}"),
+            format!("must be at least what is requested, {request}"),
+        );
+    }
+}
+
+fn strategies(app: &App, found: &mut Found) {
+    let keeps_data = app.container.as_ref().is_some_and(build::keeps_data);
+    if let UnreachableStrategy::Enabled { inactive_after, expunge_after } = app.unreachable_strategy
+    {
+        found.when(
+            inactive_after > expunge_after,
+            "/unreachableStrategy/inactiveAfterSeconds",
+            "must not be greater than expungeAfterSeconds",
+        );
+        let text = "must be \"disabled\" with persistent volumes";
+        found.when(keeps_data, "/unreachableStrategy", text);
+    }
+    found.when(
+        app.opaque.contains_key("residency") && !keeps_data,
+        "/residency",
+        "AppDefinition must contain persistent volumes and define residency",
+    );
 }
 
 fn networks(app: &App, found: &mut Found) {
@@ -175,11 +259,6 @@ fn container(app: &App, found: &mut Found) {
     let docker = container.kind == ContainerKind::Docker;
     found.when(docker && container.docker.is_none(), "/container/docker", "not defined");
     found.when(
-        docker && app.resources.gpus > 0,
-        "/gpus",
-        "GPU resources only work with the Mesos containerizer",
-    );
-    found.when(
         docker && app.opaque.contains_key("check"),
         "/check",
         "AppDefinition must not use 'checks' if using docker",
@@ -189,6 +268,15 @@ fn container(app: &App, found: &mut Found) {
         found.when(!image.parameters.is_empty(), path, "must be empty");
         let credential = image.opaque.contains_key("credential");
         found.when(credential, "/container/docker/credential", "must be empty");
+    }
+    for (index, volume) in container.volumes.iter().enumerate() {
+        let path = volume.container_path.as_str();
+        let absolute = path.contains('/') || path == "." || path == "..";
+        found.when(
+            absolute && volume.opaque.contains_key("persistent"),
+            format!("/container/volumes({index})/containerPath"),
+            "must be a name without '/' for a persistent volume",
+        );
     }
 }
 
