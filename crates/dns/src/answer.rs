@@ -407,3 +407,6 @@ fn soa(zone: &Zone, section: Section, owner: Owner<'_>, reply: &mut Reply<'_>) -
     });
     at.is_some()
 }
+
+#[cfg(test)]
+mod tests;

@@ -146,3 +146,6 @@ impl Output for Dns {
         InUse { connections: 0, lease_until: self.leases.until(task) }
     }
 }
+
+#[cfg(test)]
+mod tests;

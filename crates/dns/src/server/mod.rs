@@ -26,3 +26,6 @@ pub async fn serve(dns: Arc<Dns>, sockets: WorkerSockets) -> io::Result<()> {
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -137,8 +137,12 @@ mod tests {
         assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
         assert!(error.to_string().contains(&taken.address().to_string()));
 
-        let udp = UdpSocket::bind(ANY_PORT).unwrap();
-        let error = Sockets::bind(udp.local_addr().unwrap(), 1).unwrap_err();
-        assert_eq!(error.transport, "udp");
+        // A number that is taken for UDP may be taken for TCP as well, by somebody else.
+        let taken_for_udp = (0..16).any(|_| {
+            let udp = UdpSocket::bind(ANY_PORT).unwrap();
+            let error = Sockets::bind(udp.local_addr().unwrap(), 1).unwrap_err();
+            error.transport == "udp"
+        });
+        assert!(taken_for_udp);
     }
 }

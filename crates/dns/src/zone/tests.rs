@@ -40,10 +40,11 @@ fn the_names_of_a_task() {
         let own = (format!("{form}-e844k-s3.marathon.mesos"), 8080);
         for protocol in ["_tcp", "_udp"] {
             let name = format!("_{form}.{protocol}.marathon.slave.mesos");
-            assert_eq!(services(&zone, &name), [agent.clone()]);
+            assert_eq!(services(&zone, &name), std::slice::from_ref(&agent));
         }
         for name in [format!("_{form}._tcp"), format!("_http._{form}._tcp")] {
-            assert_eq!(services(&zone, &format!("{name}.marathon.mesos")), [own.clone()]);
+            let found = services(&zone, &format!("{name}.marathon.mesos"));
+            assert_eq!(found, std::slice::from_ref(&own));
         }
         assert_eq!(zone.lookup(&format!("_{form}._udp.marathon.mesos")), Lookup::Missing);
     }

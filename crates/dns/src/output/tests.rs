@@ -1,0 +1,129 @@
+//! The promise that drains rely on, with real threads.
+
+use std::sync::atomic::AtomicBool;
+
+use waymark_catalog::Writer;
+use waymark_model::{AppEntry, AppId};
+
+use super::*;
+use crate::answer::{Answerer, Transport};
+use crate::fixtures::*;
+
+/// A query for the A records of `web-shop.marathon.mesos`.
+const QUERY: &[u8] = b"\0\x01\0\0\0\x01\0\0\0\0\0\0\x08web-shop\x08marathon\x05mesos\0\0\x01\0\x01";
+
+fn shop(tasks: &[&str]) -> (AppId, Option<AppEntry>) {
+    let entry = app("/shop/web", tasks.iter().map(|id| task(id, "10.0.0.4")));
+    (entry.id.clone(), Some(entry))
+}
+
+/// Waits on a thread of its own for `dns` to follow a writer.
+fn following(dns: &Arc<Dns>, reader: Reader) -> std::thread::JoinHandle<()> {
+    let dns = dns.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    std::thread::spawn(move || runtime.block_on(dns.follow(reader)))
+}
+
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn follows_the_catalog() {
+    let (mut writer, reader) = Writer::new(41);
+    let dns = Arc::new(Dns::new(config()).unwrap());
+    let name = "web-shop.marathon.mesos";
+    assert_eq!((dns.applied(), dns.lookup(name)), (0, Lookup::NotReady));
+    let follower = following(&dns, reader);
+    assert_eq!(writer.publish([shop(&["a"])]), 42);
+    wait_until("42", || dns.applied() == 42);
+    assert!(matches!(dns.lookup(name), Lookup::Found { .. }));
+    writer.publish([(id("/shop/web"), None)]);
+    wait_until("43", || dns.applied() == 43);
+    assert_eq!(dns.lookup(name), Lookup::Missing);
+    // Nothing published is nothing changed: the names stay when the writer goes.
+    writer.publish([shop(&["a"])]);
+    drop(writer);
+    follower.join().unwrap();
+    assert_eq!(dns.applied(), 44);
+    assert!(matches!(dns.lookup(name), Lookup::Found { .. }));
+}
+
+/// A worker that holds the zone holds up what counts as applied, however long it takes.
+#[test]
+fn applied_waits_for_answers_in_the_making() {
+    let (mut writer, reader) = Writer::new(0);
+    let dns = Arc::new(Dns::new(config()).unwrap());
+    let follower = following(&dns, reader);
+    writer.publish([shop(&["a"])]);
+    wait_until("1", || dns.applied() == 1);
+
+    let zone = dns.zone();
+    assert_eq!(zone.version(), 1);
+    writer.publish([shop(&["b"])]);
+    wait_until("2 is published", || dns.zone().version() == 2);
+    // The answer is made late, from the old zone, and its lease is still seen in time.
+    assert_eq!(dns.applied(), 1);
+    let mut out = Vec::new();
+    let end = dns.lease_end(Instant::now());
+    Answerer::new(1).answer(&zone, QUERY, Transport::Udp, end, &mut out).unwrap();
+    assert_eq!(dns.applied(), 1);
+    drop(zone);
+    wait_until("2", || dns.applied() == 2);
+    assert!(dns.in_use(&TaskId::from_text("a")).lease_until.unwrap() > Instant::now());
+    assert_eq!(dns.in_use(&TaskId::from_text("b")), InUse::default());
+    drop(writer);
+    follower.join().unwrap();
+}
+
+/// While threads answer all the time: no answer from a zone older than what is applied, and no
+/// lease that grows after its task is gone.
+#[test]
+fn no_answer_is_older_than_what_is_applied() {
+    let (mut writer, reader) = Writer::new(0);
+    let dns = Arc::new(Dns::new(config()).unwrap());
+    let follower = following(&dns, reader);
+    let stop = Arc::new(AtomicBool::new(false));
+    let answers = Arc::new(AtomicU64::new(0));
+    let workers: Vec<_> = (0..2)
+        .map(|seed| {
+            let (dns, stop, answers) = (dns.clone(), stop.clone(), answers.clone());
+            std::thread::spawn(move || {
+                let (mut answerer, mut out) = (Answerer::new(seed), Vec::new());
+                while !stop.load(Ordering::Relaxed) {
+                    for _ in 0..16 {
+                        let zone = dns.zone();
+                        let end = dns.lease_end(Instant::now());
+                        answerer.answer(&zone, QUERY, Transport::Udp, end, &mut out);
+                        assert!(dns.applied() <= zone.version());
+                    }
+                    answers.fetch_add(16, Ordering::Relaxed);
+                    std::thread::yield_now();
+                }
+            })
+        })
+        .collect();
+    for round in 0..500 {
+        let name = format!("t{round}");
+        let named = writer.publish([shop(&[&name])]);
+        wait_until("named", || dns.applied() >= named);
+        let task = TaskId::from_text(&name);
+        wait_until("leased", || dns.in_use(&task).lease_until.is_some());
+        let gone = writer.publish([shop(&[])]);
+        wait_until("gone", || dns.applied() >= gone);
+        let lease = dns.in_use(&task).lease_until;
+        assert!(lease.is_some());
+        // Long enough for what was under way to show.
+        let made = answers.load(Ordering::Relaxed);
+        wait_until("more answers", || answers.load(Ordering::Relaxed) > made + 64);
+        assert_eq!(dns.in_use(&task).lease_until, lease);
+    }
+    stop.store(true, Ordering::Relaxed);
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+    drop(writer);
+    follower.join().unwrap();
+}
