@@ -1,5 +1,7 @@
 //! A process without a file descriptor left. Alone in its program: the limit is the process's.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
+
 mod support;
 
 use std::fs::File;
