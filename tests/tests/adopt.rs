@@ -73,6 +73,9 @@ fn a_task_that_died_meanwhile_is_replaced() {
 #[test]
 fn fifty_kills_lose_nothing() {
     let mut waymark = Waymark::start(&[]);
+    assert_eq!(waymark.send("POST", "/v2/apps", &app("/quiet", 2)).status, 201);
+    waymark.wait_for_app("/quiet", 2);
+    let quiet = pids(&waymark, "/quiet");
     let mut wanted: BTreeMap<String, u64> = BTreeMap::new();
     let mut ports: BTreeMap<String, u16> = BTreeMap::new();
     let mut random = 0x2545_F491_4F6C_DD1D_u64;
@@ -105,8 +108,11 @@ fn fifty_kills_lose_nothing() {
         let apps = apps["apps"].as_array().unwrap();
         let found: BTreeMap<String, u64> = apps
             .iter()
+            .filter(|a| a["id"] != "/quiet")
             .map(|a| (a["id"].as_str().unwrap().to_owned(), a["instances"].as_u64().unwrap()))
             .collect();
+        // Tasks that nobody touches are the same processes all the time.
+        assert_eq!(pids(&waymark, "/quiet"), quiet, "round {round}");
         assert_eq!(found, wanted, "round {round}");
         for (id, port) in &ports {
             assert_eq!(waymark.service_port(id), *port, "round {round}");
@@ -126,17 +132,22 @@ fn fifty_kills_lose_nothing() {
     });
 }
 
-/// A task that nothing happens to must be the same process after many crashes of Waymark.
+/// A file that is refused at a restart takes nothing down.
 #[test]
-fn many_kills_leave_a_quiet_task_alone() {
+fn a_refused_file_ends_no_tasks() {
     let mut waymark = Waymark::start(&[]);
-    assert_eq!(waymark.send("POST", "/v2/apps", &app("/quiet", 1)).status, 201);
-    waymark.wait_for_app("/quiet", 1);
-    let before = pids(&waymark, "/quiet");
-    for _ in 0..10 {
-        waymark.kill_9();
-        waymark.start_again(&[]);
-    }
-    waymark.wait_for_app("/quiet", 1);
-    assert_eq!(pids(&waymark, "/quiet"), before);
+    assert_eq!(waymark.send("POST", "/v2/apps", &app("/a", 1)).status, 201);
+    waymark.wait_for_app("/a", 1);
+    let (port, before) = (waymark.service_port("/a"), pids(&waymark, "/a"));
+    waymark.kill_9();
+    let file = waymark.data.join("conflict.json");
+    let conflict = json!({"id": "/b", "cmd": "sleep 1", "portDefinitions": [{"port": port}]});
+    std::fs::write(&file, conflict.to_string()).unwrap();
+    waymark.spawn(&["--strict-service-ports", file.to_str().unwrap()]);
+    let status = waymark.wait_for_exit();
+    assert!(!status.success(), "{}", waymark.errors());
+    assert!(waymark.errors().contains(&port.to_string()), "{}", waymark.errors());
+    waymark.start_again(&[]);
+    waymark.wait_for_app("/a", 1);
+    assert_eq!(pids(&waymark, "/a"), before);
 }

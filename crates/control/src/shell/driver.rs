@@ -110,12 +110,12 @@ impl Driver {
 
     async fn changes(&mut self, submissions: Vec<Submission>) {
         let before = self.core.clone();
-        let (effects, answers) = self.handle_all(submissions);
+        let (mut effects, answers) = self.handle_all(submissions);
         if effects.writes.is_empty() {
             self.act(effects);
             return send(answers, &Ok(()));
         }
-        self.persistence.add(effects.writes.iter().cloned());
+        self.persistence.add(std::mem::take(&mut effects.writes));
         let stored = self.commit().await;
         if stored.is_ok() {
             self.act(effects);

@@ -94,11 +94,12 @@ async fn adopt(driver: &mut Driver, inbox: &mut Inbox) -> Effects {
     let total = silent.len();
     driver.executor.adopt(tasks);
     let deadline = Instant::now() + ADOPTION;
+    let mut updates = Vec::with_capacity(total);
     while !silent.is_empty() {
         match timeout_at(deadline, inbox.statuses.recv()).await {
             Ok(Some(update)) => {
                 silent.remove(&update.task);
-                effects.merge(driver.handle(Input::Status(update)));
+                updates.push(update);
             }
             Ok(None) => break,
             Err(_) => {
@@ -106,6 +107,12 @@ async fn adopt(driver: &mut Driver, inbox: &mut Inbox) -> Effects {
                 break;
             }
         }
+    }
+    // Who is gone is told first: nothing may be decided on the word of a task that only the store
+    // still believes to run, such as draining an old one because its successor serves.
+    let (gone, here): (Vec<_>, Vec<_>) = updates.into_iter().partition(|u| u.state.is_terminal());
+    for update in gone.into_iter().chain(here) {
+        effects.merge(driver.handle(Input::Status(update)));
     }
     if total > 0 {
         info!(stored = total, running = driver.core.state().task_apps.len(), "adopted tasks");

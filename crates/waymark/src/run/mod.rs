@@ -156,7 +156,9 @@ impl Prepared {
         if let Err(error) = Endpoints::remove(data.path()) {
             warn!(%error, "endpoints.json is left behind");
         }
-        let stopped = services.stop(keep_tasks).await;
+        // Only a stop that was asked for ends tasks: a refused file or a full disk at a restart must
+        // not take down what was running well.
+        let stopped = services.stop(keep_tasks || exit != Exit::Ok).await;
         info!("stopped");
         match stopped {
             Ok(()) => exit,
