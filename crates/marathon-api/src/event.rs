@@ -380,3 +380,106 @@ fn write_end<M: SerializeMap>(
     o.put("plan", Json(plan))?;
     o.put_some("reason", reason)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::{Action, ActionKind};
+    use expect_test::expect;
+    use waymark_model::{Agent, PathId};
+
+    fn task() -> Arc<Task> {
+        let mut app = App::new(PathId::parse("/shop/web").unwrap());
+        app.cmd = Some("x".to_owned());
+        app.version = Timestamp(9);
+        Arc::new(Task {
+            id: TaskId::new(&app.id, "2f6c", 1),
+            app: Arc::new(app),
+            agent: Arc::new(Agent {
+                id: "6f0b-S3".into(),
+                hostname: "node7".into(),
+                address: [10, 0, 0, 7].into(),
+            }),
+            state: TaskState::Running,
+            host_ports: vec![Some(31417)],
+            addresses: Vec::new(),
+            staged_at: Timestamp(1),
+            started_at: Some(Timestamp(2)),
+            health: Vec::new(),
+            ready: true,
+            draining_since: None,
+        })
+    }
+
+    /// Every type of event, with its fields: what clients of the stream read.
+    #[test]
+    fn lines() {
+        let task = task();
+        let app = task.app.id.clone();
+        let group = PathId::parse("/shop").unwrap();
+        let step = Step { actions: vec![Action { kind: ActionKind::Scale, app: app.clone() }] };
+        let plan = Arc::new(Plan { id: "b3f1".into(), version: Timestamp(9), steps: vec![step] });
+        let check = HealthCheck { path: Some("/ping".into()), ..HealthCheck::default() };
+        let remote_address: IpAddr = [127, 0, 0, 1].into();
+        let events = [
+            Event::ApiPost {
+                client_ip: remote_address,
+                uri: "/v2/apps".into(),
+                app: task.app.clone(),
+            },
+            Event::StatusUpdate { task: task.clone(), message: "up".into() },
+            Event::HealthStatusChanged { task: task.clone(), alive: true },
+            Event::FailedHealthCheck { task: task.clone(), check: check.clone() },
+            Event::AddHealthCheck { app: app.clone(), version: Timestamp(9), check },
+            Event::RemoveHealthCheck { app: app.clone() },
+            Event::UnhealthyInstanceKill { task: task.clone(), reason: "failed".into() },
+            Event::DeploymentInfo { plan: plan.clone(), step: 0 },
+            Event::DeploymentStepSuccess { plan: plan.clone(), step: 0 },
+            Event::DeploymentStepFailure { plan: plan.clone(), step: 7 },
+            Event::DeploymentSuccess { plan: plan.clone() },
+            Event::DeploymentFailed { plan, reason: Some("cancelled".into()) },
+            Event::GroupChangeSuccess { group: group.clone(), version: Timestamp(9) },
+            Event::GroupChangeFailed { group, version: Timestamp(9), reason: "no".into() },
+            Event::AppTerminated { app: app.clone() },
+            Event::instance_changed(&task),
+            Event::instance_health_changed(&task),
+            Event::UnknownInstanceTerminated {
+                instance: "x.instance-1".into(),
+                app,
+                condition: Condition::Of(TaskState::Lost),
+            },
+            Event::EventStreamAttached { remote_address },
+            Event::EventStreamDetached { remote_address },
+        ];
+        let lines: Vec<String> = events.iter().map(|e| e.to_json(Timestamp(5))).collect();
+        assert!(lines.iter().all(|line| !line.contains(['\r', '\n'])));
+        expect![[r#"
+            {"eventType":"api_post_event","timestamp":"1970-01-01T00:00:00.005Z","clientIp":"127.0.0.1","uri":"/v2/apps","appDefinition":{"id":"/shop/web","cmd":"x","instances":1,"cpus":1,"mem":128,"disk":0,"gpus":0,"executor":"","networks":[{"mode":"host"}],"portDefinitions":[],"requirePorts":false,"labels":{},"backoffSeconds":1,"backoffFactor":1.15,"maxLaunchDelaySeconds":300,"upgradeStrategy":{"minimumHealthCapacity":1,"maximumOverCapacity":1},"unreachableStrategy":{"inactiveAfterSeconds":0,"expungeAfterSeconds":0},"killSelection":"YOUNGEST_FIRST","version":"1970-01-01T00:00:00.009Z","versionInfo":{"lastScalingAt":"1970-01-01T00:00:00.000Z","lastConfigChangeAt":"1970-01-01T00:00:00.000Z"}}}
+            {"eventType":"status_update_event","timestamp":"1970-01-01T00:00:00.005Z","slaveId":"6f0b-S3","taskId":"shop_web.instance-2f6c._app.1","taskStatus":"TASK_RUNNING","message":"up","appId":"/shop/web","host":"node7","ipAddresses":[{"ipAddress":"10.0.0.7","protocol":"IPv4"}],"ports":[31417],"version":"1970-01-01T00:00:00.009Z"}
+            {"eventType":"health_status_changed_event","timestamp":"1970-01-01T00:00:00.005Z","appId":"/shop/web","instanceId":"shop_web.instance-2f6c","taskId":"shop_web.instance-2f6c._app.1","version":"1970-01-01T00:00:00.009Z","alive":true}
+            {"eventType":"failed_health_check_event","timestamp":"1970-01-01T00:00:00.005Z","appId":"/shop/web","taskId":"shop_web.instance-2f6c","healthCheck":{"protocol":"HTTP","path":"/ping","gracePeriodSeconds":300,"intervalSeconds":60,"timeoutSeconds":20,"maxConsecutiveFailures":3,"ignoreHttp1xx":false}}
+            {"eventType":"add_health_check_event","timestamp":"1970-01-01T00:00:00.005Z","appId":"/shop/web","version":"1970-01-01T00:00:00.009Z","healthCheck":{"protocol":"HTTP","path":"/ping","gracePeriodSeconds":300,"intervalSeconds":60,"timeoutSeconds":20,"maxConsecutiveFailures":3,"ignoreHttp1xx":false}}
+            {"eventType":"remove_health_check_event","timestamp":"1970-01-01T00:00:00.005Z","appId":"/shop/web"}
+            {"eventType":"unhealthy_instance_kill_event","timestamp":"1970-01-01T00:00:00.005Z","appId":"/shop/web","taskId":"shop_web.instance-2f6c._app.1","instanceId":"shop_web.instance-2f6c","version":"1970-01-01T00:00:00.009Z","reason":"failed","host":"node7","slaveId":"6f0b-S3"}
+            {"eventType":"deployment_info","timestamp":"1970-01-01T00:00:00.005Z","plan":{"id":"b3f1","version":"1970-01-01T00:00:00.009Z","steps":[{"actions":[{"action":"ScaleApplication","app":"/shop/web"}]}]},"currentStep":{"actions":[{"action":"ScaleApplication","app":"/shop/web"}]}}
+            {"eventType":"deployment_step_success","timestamp":"1970-01-01T00:00:00.005Z","plan":{"id":"b3f1","version":"1970-01-01T00:00:00.009Z","steps":[{"actions":[{"action":"ScaleApplication","app":"/shop/web"}]}]},"currentStep":{"actions":[{"action":"ScaleApplication","app":"/shop/web"}]}}
+            {"eventType":"deployment_step_failure","timestamp":"1970-01-01T00:00:00.005Z","plan":{"id":"b3f1","version":"1970-01-01T00:00:00.009Z","steps":[{"actions":[{"action":"ScaleApplication","app":"/shop/web"}]}]},"currentStep":{"actions":[]}}
+            {"eventType":"deployment_success","timestamp":"1970-01-01T00:00:00.005Z","id":"b3f1","plan":{"id":"b3f1","version":"1970-01-01T00:00:00.009Z","steps":[{"actions":[{"action":"ScaleApplication","app":"/shop/web"}]}]}}
+            {"eventType":"deployment_failed","timestamp":"1970-01-01T00:00:00.005Z","id":"b3f1","plan":{"id":"b3f1","version":"1970-01-01T00:00:00.009Z","steps":[{"actions":[{"action":"ScaleApplication","app":"/shop/web"}]}]},"reason":"cancelled"}
+            {"eventType":"group_change_success","timestamp":"1970-01-01T00:00:00.005Z","groupId":"/shop","version":"1970-01-01T00:00:00.009Z"}
+            {"eventType":"group_change_failed","timestamp":"1970-01-01T00:00:00.005Z","groupId":"/shop","version":"1970-01-01T00:00:00.009Z","reason":"no"}
+            {"eventType":"app_terminated_event","timestamp":"1970-01-01T00:00:00.005Z","appId":"/shop/web"}
+            {"eventType":"instance_changed_event","timestamp":"1970-01-01T00:00:00.005Z","instanceId":"shop_web.instance-2f6c","condition":"Running","runSpecId":"/shop/web","agentId":"6f0b-S3","host":"node7","runSpecVersion":"1970-01-01T00:00:00.009Z"}
+            {"eventType":"instance_health_changed_event","timestamp":"1970-01-01T00:00:00.005Z","instanceId":"shop_web.instance-2f6c","runSpecId":"/shop/web","runSpecVersion":"1970-01-01T00:00:00.009Z"}
+            {"eventType":"unknown_instance_terminated_event","timestamp":"1970-01-01T00:00:00.005Z","instanceId":"x.instance-1","runSpecId":"/shop/web","condition":"Gone"}
+            {"eventType":"event_stream_attached","timestamp":"1970-01-01T00:00:00.005Z","remoteAddress":"127.0.0.1"}
+            {"eventType":"event_stream_detached","timestamp":"1970-01-01T00:00:00.005Z","remoteAddress":"127.0.0.1"}"#]].assert_eq(&lines.join("\n"));
+    }
+
+    /// A line break in a message must not end the event early.
+    #[test]
+    fn one_line_whatever_it_says() {
+        let event = Event::StatusUpdate { task: task(), message: "a\r\n\ndata: b".into() };
+        assert!(!event.to_json(Timestamp(5)).contains(['\r', '\n']));
+    }
+}

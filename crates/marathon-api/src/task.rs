@@ -182,3 +182,127 @@ fn unique<'a, K: std::hash::Hash + Eq>(
     }
     positions.into_iter().filter_map(|(key, at)| at.map(|at| (key, at))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+    use std::sync::Arc;
+    use waymark_model::{Agent, AppId, PathId, PortDefinition, PortMapping, TaskId, Timestamp};
+
+    fn app(id: &str, ports: &[(&str, u16)]) -> App {
+        let definition = |(name, port): &(&str, u16)| PortDefinition {
+            port: *port,
+            name: (!name.is_empty()).then(|| (*name).to_owned()),
+            ..PortDefinition::default()
+        };
+        let id: AppId = PathId::parse(id).unwrap();
+        App { port_definitions: ports.iter().map(definition).collect(), ..App::new(id) }
+    }
+
+    fn task(app: &App, host: &str, host_ports: &[Option<u16>]) -> Task {
+        Task {
+            id: TaskId::new(&app.id, "2f6c", 1),
+            app: Arc::new(app.clone()),
+            agent: Arc::new(Agent {
+                id: "6f0b-S3".into(),
+                hostname: host.into(),
+                address: [10, 0, 0, 7].into(),
+            }),
+            state: TaskState::Running,
+            host_ports: host_ports.to_vec(),
+            addresses: Vec::new(),
+            staged_at: Timestamp(120),
+            started_at: Some(Timestamp(2440)),
+            health: Vec::new(),
+            ready: true,
+            draining_since: None,
+        }
+    }
+
+    #[test]
+    fn json_of_a_task() {
+        let app = app("/shop/web", &[("http", 10000), ("", 10001)]);
+        let mut task = task(&app, "node7", &[Some(31417), Some(31418)]);
+        task.health = vec![
+            Some(HealthResult {
+                alive: true,
+                first_success: Some(Timestamp(5000)),
+                last_success: Some(Timestamp(6000)),
+                ..HealthResult::default()
+            }),
+            None,
+        ];
+        expect![[r#"{"id":"shop_web.instance-2f6c._app.1","appId":"/shop/web","state":"TASK_RUNNING","host":"node7","slaveId":"6f0b-S3","ipAddresses":[{"ipAddress":"10.0.0.7","protocol":"IPv4"}],"ports":[31417,31418],"servicePorts":[10000,10001],"stagedAt":"1970-01-01T00:00:00.120Z","startedAt":"1970-01-01T00:00:02.440Z","version":"1970-01-01T00:00:00.000Z","healthCheckResults":[{"alive":true,"consecutiveFailures":0,"firstSuccess":"1970-01-01T00:00:05.000Z","lastSuccess":"1970-01-01T00:00:06.000Z","lastFailure":null,"lastFailureCause":null,"instanceId":"shop_web.instance-2f6c"}],"localVolumes":[]}"#]]
+            .assert_eq(&crate::to_text(&TaskView::with_service_ports(&task)));
+        // Lists stay when they are empty; an unset time does not.
+        task.health.clear();
+        task.started_at = None;
+        task.host_ports = vec![None, Some(31418)];
+        expect![[r#"{"id":"shop_web.instance-2f6c._app.1","appId":"/shop/web","state":"TASK_RUNNING","host":"node7","slaveId":"6f0b-S3","ipAddresses":[],"ports":[31418],"servicePorts":[],"stagedAt":"1970-01-01T00:00:00.120Z","version":"1970-01-01T00:00:00.000Z","healthCheckResults":[],"localVolumes":[]}"#]]
+            .assert_eq(&crate::to_text(&TaskView::new(&task)));
+    }
+
+    #[test]
+    fn text_of_tasks() {
+        let web = app("/shop/web", &[("http", 10000), ("", 10001)]);
+        let (worker, idle) = (app("/worker", &[]), app("/idle", &[("", 10002)]));
+        let one = task(&web, "n1", &[Some(31000), Some(31001)]);
+        let two = task(&web, "n2", &[Some(31500), Some(31501)]);
+        let starting = Task { state: TaskState::Starting, ..task(&web, "n3", &[Some(1), Some(2)]) };
+        let leaving =
+            Task { draining_since: Some(Timestamp(1)), ..task(&web, "n4", &[Some(1), Some(2)]) };
+        let (w1, w2) = (task(&worker, "n1", &[]), task(&worker, "n2", &[]));
+        let text = tasks_text([
+            (&web, vec![&one, &two, &starting, &leaving]),
+            (&worker, vec![&w1, &w2]),
+            (&idle, vec![]),
+        ]);
+        assert_eq!(
+            text,
+            "shop_web\t10000\tn1:31000\tn2:31500\t\n\
+             shop_web\t10001\tn1:31001\tn2:31501\t\n\
+             worker\t \tn1\tn2\t\n\
+             idle\t10002\t\n"
+        );
+    }
+
+    /// A port inserted in front must not move the traffic of old tasks to another service.
+    #[test]
+    fn tasks_of_older_definitions_are_listed_under_the_same_ports() {
+        let host_ports = |n: u16| (0..n).map(|i| Some(31000 + i)).collect::<Vec<_>>();
+        let lines = |now: &App, then: &App| {
+            let count = then.ports().len() as u16;
+            tasks_text([(now, vec![&task(then, "h", &host_ports(count))])])
+        };
+        let then = app("/a", &[("http", 1)]);
+        let now = app("/a", &[("admin", 2), ("http", 1)]);
+        assert_eq!(lines(&now, &then), "a\t2\t\na\t1\th:31000\t\n");
+        // Without names only lists of one length can be paired.
+        assert_eq!(lines(&app("/a", &[("", 3)]), &app("/a", &[("", 1)])), "a\t3\th:31000\t\n");
+        assert_eq!(
+            lines(&app("/a", &[("", 3), ("", 4)]), &app("/a", &[("", 1)])),
+            "a\t3\t\na\t4\t\n"
+        );
+
+        let mapped = |ports: &[(u16, u16)]| {
+            let mapping = |(container_port, service_port): &(u16, u16)| PortMapping {
+                container_port: *container_port,
+                service_port: *service_port,
+                host_port: Some(0),
+                ..PortMapping::default()
+            };
+            let update = serde_json::json!({"container": {"docker": {"image": "i"}},
+                "networks": [{"mode": "container/bridge"}]});
+            let update = crate::AppUpdate::from_json(update.to_string().as_bytes()).unwrap();
+            let mut app = update.complete(PathId::parse("/a").unwrap()).unwrap();
+            app.container.as_mut().unwrap().port_mappings = ports.iter().map(mapping).collect();
+            app
+        };
+        let (then, now) = (mapped(&[(80, 1), (81, 2)]), mapped(&[(79, 3), (81, 2), (80, 1)]));
+        assert_eq!(lines(&now, &then), "a\t3\t\na\t2\th:31001\t\na\t1\th:31000\t\n");
+        // Not mapped to the host: nothing to connect to, and no port 0.
+        let unmapped = tasks_text([(&then, vec![&task(&then, "h", &[None, Some(31001)])])]);
+        assert_eq!(unmapped, "a\t1\t\na\t2\th:31001\t\n");
+    }
+}
