@@ -19,7 +19,8 @@ pub(super) const SINGLE_INSTANCE: &str = "MARATHON_SINGLE_INSTANCE_APP";
 pub(super) fn app(update: AppUpdate, base: App, is_stored: bool) -> Result<App, Vec<Violation>> {
     let mut violations = Vec::new();
     let constraints = update.constraints.map(|list| constraints(list, &mut violations));
-    let dependencies = update.dependencies.map(|l| dependencies(&base.id, l, &mut violations));
+    let group = base.id.parent().unwrap_or_else(PathId::root);
+    let dependencies = update.dependencies.map(|l| dependencies(&group, l, &mut violations));
     if !violations.is_empty() {
         return Err(violations);
     }
@@ -155,8 +156,12 @@ pub(super) fn keeps_data(container: &Container) -> bool {
     container.volumes.iter().any(|v| v.opaque.contains_key("persistent"))
 }
 
-fn dependencies(id: &PathId, texts: Vec<String>, violations: &mut Vec<Violation>) -> Vec<PathId> {
-    let group = id.parent().unwrap_or_else(PathId::root);
+/// Absolute ids of dependencies that are stated in `group`.
+pub(crate) fn dependencies(
+    group: &PathId,
+    texts: Vec<String>,
+    violations: &mut Vec<Violation>,
+) -> Vec<PathId> {
     let mut ids = Vec::new();
     for (index, text) in texts.iter().enumerate() {
         match group.resolve(text) {

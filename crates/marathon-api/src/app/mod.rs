@@ -15,8 +15,9 @@ mod validate;
 mod write;
 mod write_parts;
 
+pub(crate) use build::dependencies;
 pub use counts::{TaskCounts, TaskFailure};
-pub(crate) use read::app as reader;
 pub use read::task_ids_from_json;
+pub(crate) use read::{app as reader, timestamp};
 pub use update::{AppUpdate, app_from_stored, app_to_stored};
 pub use write::{AppExtras, AppView, ReadinessOf};
