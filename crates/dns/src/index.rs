@@ -1,8 +1,9 @@
 //! Where a name is found: a persistent hash table from names to entries of contributors.
 //!
-//! Two levels: shards chosen by the hash, each a list sorted by it. Copies share their shards; a
-//! change copies the shards it touches (a few hundred bytes each) and the list of shards. Entries
-//! hold 12 bytes and no name: the finder compares the name where it is kept.
+//! Two levels: shards chosen by the hash's low bits, each a list sorted by the hash, so that its
+//! high bits tell about where to look. Copies share their shards; a change copies the shards it
+//! touches (a few kilobytes each) and the list of shards. Entries hold 12 bytes and no name: the
+//! finder compares the name where it is kept.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ pub struct Place {
     pub entry: u32,
 }
 
-type Shard = Vec<(u32, Place)>;
+/// Entries in order of their hashes.
+type Shard = Arc<[(u32, Place)]>;
 
 /// The table.
 #[derive(Clone)]
@@ -26,18 +28,19 @@ pub struct Index {
     /// Seeded, so that no set of app names lands in one shard on purpose.
     hasher: FixedState,
     /// A power of two of them.
-    shards: Arc<[Arc<Shard>]>,
+    shards: Arc<[Shard]>,
     len: usize,
 }
 
-const FIRST_SHARDS: usize = 64;
-/// More than this many entries a shard on average double the number of shards.
-const SHARD_ENTRIES: usize = 48;
+const FIRST_SHARDS: usize = 16;
+/// More than this many entries a shard on average double the number of shards. A change copies so
+/// many entries for each name, and a pointer for each shard: at 200,000 names these balance.
+const SHARD_ENTRIES: usize = 192;
 
 impl Index {
     /// An empty table.
     pub fn new(seed: u64) -> Index {
-        let empty = Arc::new(Shard::new());
+        let empty = Shard::default();
         Index {
             hasher: FixedState::with_seed(seed),
             shards: std::iter::repeat_n(empty, FIRST_SHARDS).collect(),
@@ -53,12 +56,8 @@ impl Index {
     /// The places that may have the name: all that do, and seldom one that does not.
     pub fn candidates(&self, name: &[u8]) -> impl Iterator<Item = Place> {
         let hash = self.hash(name);
-        let shard: &[(u32, Place)] = match self.shards.get(self.shard_of(hash)) {
-            Some(shard) => shard,
-            None => &[],
-        };
-        let first = shard.partition_point(|(h, _)| *h < hash);
-        let from = shard.get(first..).unwrap_or_default();
+        let shard = self.shards.get(self.shard_of(hash)).map_or(&[][..], |shard| shard);
+        let from = shard.get(first_of(shard, hash)..).unwrap_or_default();
         from.iter().take_while(move |(h, _)| *h == hash).map(|(_, place)| *place)
     }
 
@@ -71,7 +70,8 @@ impl Index {
         if let Some(shard) = self.shard_mut(hash)
             && let Err(at) = shard.binary_search(&(hash, place))
         {
-            shard.insert(at, (hash, place));
+            let (before, behind) = shard.split_at(at);
+            *shard = before.iter().chain(&[(hash, place)]).chain(behind).copied().collect();
             self.len += 1;
         }
     }
@@ -82,7 +82,9 @@ impl Index {
         if let Some(shard) = self.shard_mut(hash)
             && let Ok(at) = shard.binary_search(&(hash, place))
         {
-            shard.remove(at);
+            let (before, from) = shard.split_at(at);
+            let behind = from.get(1..).unwrap_or_default();
+            *shard = before.iter().chain(behind).copied().collect();
             self.len -= 1;
         }
     }
@@ -99,7 +101,7 @@ impl Index {
 
     fn shard_mut(&mut self, hash: u32) -> Option<&mut Shard> {
         let shard = self.shard_of(hash);
-        Arc::make_mut(&mut self.shards).get_mut(shard).map(Arc::make_mut)
+        Arc::make_mut(&mut self.shards).get_mut(shard)
     }
 
     fn grow(&mut self) {
@@ -107,11 +109,25 @@ impl Index {
         let half = |high: bool| {
             self.shards.iter().map(move |shard| {
                 let keep = |(hash, _): &&(u32, Place)| (*hash as usize & bit != 0) == high;
-                Arc::new(shard.iter().filter(keep).copied().collect::<Shard>())
+                shard.iter().filter(keep).copied().collect::<Shard>()
             })
         };
         self.shards = half(false).chain(half(true)).collect();
     }
+}
+
+/// The place of the first entry with at least this hash. Hashes are spread evenly, so a proportion
+/// leads close to it.
+fn first_of(shard: &[(u32, Place)], hash: u32) -> usize {
+    let mut at = ((u64::from(hash) * shard.len() as u64) >> 32) as usize;
+    let less = |at: usize| shard.get(at).is_some_and(|(h, _)| *h < hash);
+    while less(at) {
+        at += 1;
+    }
+    while at > 0 && !less(at - 1) {
+        at -= 1;
+    }
+    at
 }
 
 #[cfg(test)]

@@ -116,9 +116,9 @@ impl Records {
         plan.finish()
     }
 
-    /// The entries with their places.
-    pub fn entries(&self) -> impl Iterator<Item = (u32, &Entry)> {
-        (0..).zip(&self.entries)
+    /// The number of entries; their places are below it.
+    pub fn len(&self) -> u32 {
+        place_of(self.entries.len())
     }
 
     /// The entry at a place.
@@ -129,6 +129,11 @@ impl Records {
     /// The entry's name, relative to the domain.
     pub fn name(&self, entry: &Entry) -> &[u8] {
         entry.name.of(&self.arena)
+    }
+
+    /// The name of the entry at a place, relative to the domain.
+    pub fn name_at(&self, place: u32) -> Option<&[u8]> {
+        self.entry(place).map(|entry| self.name(entry))
     }
 
     /// The entry's records.
@@ -159,14 +164,6 @@ impl Records {
     /// The addresses of the agents.
     pub fn agents(&self) -> &[IpAddr] {
         &self.agents
-    }
-
-    /// Whether both have the same names at the same places, so that whoever finds entries by name
-    /// need not look again.
-    pub fn same_names(&self, other: &Records) -> bool {
-        self.arena == other.arena
-            && self.entries.len() == other.entries.len()
-            && self.entries.iter().zip(&other.entries).all(|(a, b)| a.name == b.name)
     }
 }
 

@@ -146,27 +146,30 @@ impl Zone {
     fn replace(&mut self, slot: u32, after: Option<Arc<Records>>) -> Option<Arc<Records>> {
         let place = self.contributors.get_mut(slot as usize)?;
         let before = std::mem::replace(place, after.clone());
-        match (&before, &after) {
-            (Some(before), Some(after)) if before.same_names(after) => {}
-            _ => {
-                // The new ones first, so that what both have is never absent in between.
-                if let Some(after) = &after {
-                    after.above().for_each(|name| count_up(&mut self.above, Arc::from(name)));
-                }
-                if let Some(before) = &before {
-                    for (entry, found) in before.entries() {
-                        self.index.remove(before.name(found), Place { slot, entry });
-                    }
-                    before.above().for_each(|name| count_down(&mut self.above, name));
-                }
-                if let Some(after) = &after {
-                    for (entry, found) in after.entries() {
-                        self.index.insert(after.name(found), Place { slot, entry });
-                    }
-                }
+        self.replace_names(slot, before.as_deref(), after.as_deref());
+        let had: BTreeSet<&[u8]> = before.iter().flat_map(|records| records.above()).collect();
+        let has: BTreeSet<&[u8]> = after.iter().flat_map(|records| records.above()).collect();
+        has.difference(&had).for_each(|name| count_up(&mut self.above, Arc::from(*name)));
+        had.difference(&has).for_each(|name| count_down(&mut self.above, *name));
+        before
+    }
+
+    /// Brings the index up to date; most changes leave most names at their places.
+    fn replace_names(&mut self, slot: u32, before: Option<&Records>, after: Option<&Records>) {
+        let length = |records: Option<&Records>| records.map_or(0, Records::len);
+        for entry in 0..length(before).max(length(after)) {
+            let had = before.and_then(|records| records.name_at(entry));
+            let has = after.and_then(|records| records.name_at(entry));
+            if had == has {
+                continue;
+            }
+            if let Some(name) = had {
+                self.index.remove(name, Place { slot, entry });
+            }
+            if let Some(name) = has {
+                self.index.insert(name, Place { slot, entry });
             }
         }
-        before
     }
 
     fn take_slot(&mut self, app: &AppId) -> u32 {
@@ -243,7 +246,7 @@ impl Zone {
 
     /// Whether a name exists, with or without records.
     pub(crate) fn exists(&self, name: &[u8]) -> bool {
-        name.is_empty() || self.above.contains_key(name) || self.find(name).next().is_some()
+        name.is_empty() || self.find(name).next().is_some() || self.above.contains_key(name)
     }
 
     /// The records of a contributor.
@@ -262,10 +265,11 @@ impl Zone {
     /// Every name with records, as text.
     #[cfg(test)]
     pub(crate) fn names(&self) -> BTreeSet<String> {
-        let records = self.contributors.iter().flatten();
-        records
-            .flat_map(|r| r.entries().map(|(_, e)| self.text(r.name(e))).collect::<Vec<_>>())
-            .collect()
+        let names = |records: &Arc<Records>| -> Vec<String> {
+            let names = (0..records.len()).filter_map(|place| records.name_at(place));
+            names.map(|name| self.text(name)).collect()
+        };
+        self.contributors.iter().flatten().flat_map(names).collect()
     }
 }
 
