@@ -71,6 +71,8 @@ pub(crate) const REBIND: (Duration, Duration) = (Duration::from_millis(50), Dura
 
 /// How long a listener rests when the system has no file descriptor or memory left.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Pause after a connection that could not be accepted for a reason of its own.
+pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(1);
 
 /// The shortest time between two equal warnings about a system limit.
 pub(crate) const WARN_EVERY: Duration = Duration::from_secs(10);

@@ -21,7 +21,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tracing::{info, warn};
 
-use crate::config::{ACCEPT_PAUSE, LISTEN_BACKLOG, REBIND};
+use crate::config::{ACCEPT_PAUSE, ACCEPT_RETRY, LISTEN_BACKLOG, REBIND};
 use crate::port::{Port, count};
 use crate::stats::ListenerState;
 use crate::table::RouteTable;
@@ -177,9 +177,9 @@ async fn accept(worker: &Rc<Worker>, number: u16, listener: &TcpListener) {
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
-            // The client was gone before it was accepted (accept(2): ECONNABORTED and the network
-            // errors that Linux passes on).
-            Err(_) => {}
+            // Mostly the client was gone before it was accepted (accept(2): ECONNABORTED and the
+            // network errors that Linux passes on). An error that lasts must not keep the worker busy.
+            Err(_) => tokio::time::sleep(ACCEPT_RETRY).await,
         }
     }
 }
