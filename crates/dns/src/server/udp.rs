@@ -1,4 +1,9 @@
 //! Queries over UDP.
+//!
+//! A reply leaves with the source address that the system chooses. On a socket bound to one
+//! address that is this address; on one bound to all, a host with several addresses in one network
+//! may answer from another than was asked, which clients drop: such hosts name the address to
+//! listen on.
 
 use std::io;
 use std::time::Instant;
