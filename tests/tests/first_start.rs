@@ -96,7 +96,7 @@ fn the_same_file_twice_changes_nothing() {
 #[test]
 fn python_serves_its_folder() {
     let waymark = Waymark::start(&[&example("python.json")]);
-    waymark.wait_for_app("/python", 1);
+    waymark.wait_for_app("/python", 2);
     let port = waymark.service_port("/python");
     eventually("python answers through the service port", || {
         get(&format!("http://127.0.0.1:{port}/")).ok().filter(|r| r.status == 200)
