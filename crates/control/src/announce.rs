@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use tracing::{debug, info, warn};
-use waymark_marathon_api::deployment::{
-    Action as WireAction, ActionKind as WireKind, Plan, Step as WireStep,
-};
+use waymark_marathon_api::deployment::Plan;
 use waymark_marathon_api::{Condition, Event, Instance};
 use waymark_model::{App, AppId, TaskId, TaskState};
 
+use crate::Deployment;
 use crate::core::Happening;
-use crate::{ActionKind, Deployment};
 
 /// The events of one happening, in Marathon's order.
 pub fn events(happening: &Happening) -> Vec<Event> {
@@ -79,23 +77,10 @@ fn checks_added(app: &App) -> Vec<Event> {
 
 /// The plan of a deployment as Marathon's JSON shows it.
 pub(crate) fn plan(deployment: &Deployment) -> Arc<Plan> {
-    let kind = |kind| match kind {
-        ActionKind::Start => WireKind::Start,
-        ActionKind::Stop => WireKind::Stop,
-        ActionKind::Scale => WireKind::Scale,
-        ActionKind::Restart => WireKind::Restart,
-    };
-    let step = |step: &crate::Step| WireStep {
-        actions: step
-            .actions
-            .iter()
-            .map(|a| WireAction { kind: kind(a.kind), app: a.app.clone() })
-            .collect(),
-    };
     Arc::new(Plan {
         id: deployment.id.clone(),
         version: deployment.version,
-        steps: deployment.steps.iter().map(step).collect(),
+        steps: deployment.steps.clone(),
     })
 }
 

@@ -8,6 +8,9 @@ use waymark_health::ReadinessState;
 use waymark_model::service_ports::ServicePorts;
 use waymark_model::{Agent, App, AppId, Root, Task, TaskId, TaskState, Timestamp, Version};
 
+// The plan is in the form that Marathon's clients see.
+pub use waymark_marathon_api::deployment::{Action, ActionKind, Step};
+
 use crate::DeploymentId;
 
 /// The tasks of one app by id.
@@ -61,47 +64,6 @@ pub struct Deployment {
     pub affected: OrdSet<AppId>,
     /// What was wanted of each app before (`None` = it is new); still wanted until its step.
     pub before: OrdMap<AppId, Option<Arc<App>>>,
-}
-
-/// One step of a plan.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Step {
-    /// What it does.
-    pub actions: Vec<Action>,
-}
-
-/// One action of a plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Action {
-    /// What.
-    pub kind: ActionKind,
-    /// On which app.
-    pub app: AppId,
-}
-
-/// What an action does, by Marathon's names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ActionKind {
-    /// `StartApplication`: makes the app known with 0 instances.
-    Start,
-    /// `StopApplication`: ends all its tasks and forgets it.
-    Stop,
-    /// `ScaleApplication`: brings it to the wanted number.
-    Scale,
-    /// `RestartApplication`: replaces every task of another definition.
-    Restart,
-}
-
-impl ActionKind {
-    /// Marathon's name for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ActionKind::Start => "StartApplication",
-            ActionKind::Stop => "StopApplication",
-            ActionKind::Scale => "ScaleApplication",
-            ActionKind::Restart => "RestartApplication",
-        }
-    }
 }
 
 /// An app's launch delay after crashes.
