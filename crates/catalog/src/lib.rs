@@ -12,8 +12,10 @@
 //!
 //! Nothing here blocks the writer, interprets an app, or does I/O.
 
+mod freshness;
 mod output;
 mod snapshot;
 
+pub use freshness::{Freshness, Standing};
 pub use output::{InUse, Output, Outputs};
 pub use snapshot::{Reader, Writer};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use waymark_model::{AppEntry, AppId, Catalog, Version};
+use waymark_model::{AppEntry, AppId, Catalog, Cluster, Version};
 
 /// The only one who publishes.
 pub struct Writer {
@@ -44,6 +44,20 @@ impl Writer {
                 }
             }
         }
+        self.send()
+    }
+
+    /// Changes what is known of a Mesos cluster and publishes the result under the next version,
+    /// which it returns; `None` when `change` says that there is nothing to publish. What does not
+    /// change must keep its `Arc`, since readers compare pointers.
+    pub fn publish_cluster(
+        &mut self,
+        change: impl FnOnce(&mut Cluster) -> bool,
+    ) -> Option<Version> {
+        change(&mut self.next.cluster).then(|| self.send())
+    }
+
+    fn send(&mut self) -> Version {
         self.next.version += 1;
         self.sender.send_replace(Arc::new(self.next.clone()));
         self.next.version
@@ -137,6 +151,23 @@ mod tests {
         let after = reader.latest();
         assert!(Arc::ptr_eq(&before.apps[&id], &after.apps[&id]));
         assert_eq!(after.changes_since(&before).count(), 0);
+    }
+
+    #[test]
+    fn a_cluster_is_published_beside_the_apps() {
+        let (mut writer, reader) = Writer::new(0);
+        let id = PathId::parse("/a").unwrap();
+        writer.publish([(id.clone(), Some(entry(&id, 1)))]);
+        assert_eq!(writer.publish_cluster(|_| false), None);
+        assert_eq!(reader.latest().version, 1);
+        let masters = Some(Arc::default());
+        let version = writer.publish_cluster(|cluster| {
+            cluster.masters = masters.clone();
+            true
+        });
+        assert_eq!(version, Some(2));
+        assert_eq!(reader.latest().cluster.masters, masters);
+        assert!(reader.latest().apps.contains_key(&id));
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -56,7 +56,7 @@ pub(crate) fn app(app: &str, tasks: impl IntoIterator<Item = TaskEntry>) -> AppE
 
 pub(crate) fn catalog(version: Version, apps: impl IntoIterator<Item = AppEntry>) -> Catalog {
     let apps = apps.into_iter().map(|app| (app.id.clone(), Arc::new(app))).collect();
-    Catalog { version, apps }
+    Catalog { version, apps, ..Catalog::default() }
 }
 
 /// The specification's example: one task of `/shop/web` with a container address.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 
-use crate::{Agent, AppId, Protocol, Task, TaskId};
+use crate::{Agent, AppId, Cluster, Protocol, Task, TaskId};
 
 /// Number of a catalog snapshot. Only grows, over restarts too; the same number stands in logs,
 /// metrics, the API's answer header and the DNS zone's serial.
@@ -21,6 +21,8 @@ pub struct Catalog {
     pub version: Version,
     /// The apps by id.
     pub apps: OrdMap<AppId, Arc<AppEntry>>,
+    /// A Mesos cluster that somebody else runs.
+    pub cluster: Cluster,
 }
 
 /// One app in the catalog.
@@ -118,7 +120,7 @@ pub struct Change<'a> {
 }
 
 impl Catalog {
-    /// What changed from `before` to `self`. Shared parts of the two are skipped, so the cost is
+    /// The apps that changed from `before` to `self`. Shared parts of the two are skipped, so the cost is
     /// that of the change.
     pub fn changes_since<'a>(&'a self, before: &'a Catalog) -> impl Iterator<Item = Change<'a>> {
         before.apps.diff(&self.apps).filter_map(|item| match item {

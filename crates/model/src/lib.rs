@@ -9,6 +9,7 @@
 
 mod app;
 mod catalog;
+mod cluster;
 mod health;
 pub mod host_ports;
 mod path_id;
@@ -25,6 +26,10 @@ pub use app::{
 };
 pub use catalog::{
     AppEntry, Catalog, Change, DiscoveryPort, Endpoint, Readiness, Service, TaskEntry, Version,
+};
+pub use cluster::{
+    Cluster, ClusterAgent, ClusterPort, ClusterTask, Framework, GroupChange, Master, Masters,
+    TaskAddresses, TaskGroup, TaskGroupId,
 };
 pub use health::{CheckProtocol, HealthCheck, HealthResult, PortReference, ReadinessCheck};
 pub use host_ports::{HostPorts, PortDemand, PortShortage};
