@@ -1,0 +1,3 @@
+//! CPU time per DNS query, beside the peers.
+
+fn main() {}

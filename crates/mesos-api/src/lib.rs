@@ -1,0 +1,1 @@
+//! Mesos's JSON: state documents, operator events, and RecordIO, the framing of its streams.

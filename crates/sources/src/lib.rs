@@ -1,0 +1,1 @@
+//! What fills the catalog from clusters that somebody else runs.
