@@ -1,0 +1,45 @@
+//! The process under test: Waymark's DNS server with one worker and a catalog built here.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use waymark_catalog::{Output, Writer};
+use waymark_dns::{Dns, DnsConfig, Sockets, serve as serve_worker};
+
+use crate::{Outcome, names};
+
+/// Serves `count` tasks' names for ever. With `changes`, so many apps a second get another task
+/// once everything stands, each in a version of its own.
+pub fn serve(count: usize, address: SocketAddr, changes: Option<u32>) -> Outcome<()> {
+    let dns = Arc::new(Dns::new(DnsConfig::default())?);
+    let (mut writer, reader) = Writer::new(0);
+    let all: Vec<_> = (0..count).map(|n| names::app(n, 0)).collect::<Result<_, _>>()?;
+    let version = writer.publish(all.into_iter().map(|app| (app.id.clone(), Some(app))));
+    let follower = dns.clone();
+    std::thread::spawn(move || -> std::io::Result<()> {
+        runtime()?.block_on(follower.follow(reader));
+        Ok(())
+    });
+    while dns.applied() < version {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    for worker in Sockets::bind(address, 1)?.into_workers() {
+        let dns = dns.clone();
+        std::thread::spawn(move || runtime()?.block_on(serve_worker(dns, worker)));
+    }
+    // Without changes: for longer than anybody measures.
+    let pause = changes.map_or(Duration::from_secs(1 << 30), |n| Duration::from_secs(1) / n.max(1));
+    let mut next = Instant::now();
+    for round in 1usize.. {
+        next += pause;
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+        let app = names::app(round * 7919 % count, round)?;
+        writer.publish([(app.id.clone(), Some(app))]);
+    }
+    Ok(())
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
