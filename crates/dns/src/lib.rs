@@ -16,6 +16,7 @@
 //! To use it: [`Dns::new`], [`Sockets::bind`], then [`Dns::follow`] on one runtime and [`serve`]
 //! with each of [`Sockets::into_workers`] on others.
 
+pub mod access;
 pub mod answer;
 mod config;
 #[cfg(test)]
