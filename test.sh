@@ -7,10 +7,14 @@ cd "$(dirname "$0")"
 
 # program:package
 needs=(cc:gcc python3:python3 curl:curl dig:bind9-dnsutils setsid:util-linux unshare:util-linux
-  mount:mount ip:iproute2 pgrep:procps)
+  mount:mount setpriv:util-linux ip:iproute2 pgrep:procps)
 missing=()
 for need in "${needs[@]}"; do
   command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
+done
+# What the real Mesos of the stories needs, libraries among it.
+for package in $(cat tests/support/mesos/packages.txt); do
+  dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed$' || missing+=("$package")
 done
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 if [ "${#missing[@]}" -gt 0 ]; then
@@ -24,4 +28,5 @@ command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.95 or la
 ulimit -n "$(ulimit -Hn)"
 # The stories run the release binary, so it is built before any of them starts.
 cargo build --release --workspace
+tests/support/mesos/build.sh "${CARGO_TARGET_DIR:-target}/mesos" >/dev/null
 cargo test --release --workspace --no-fail-fast -- "$@"

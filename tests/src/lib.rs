@@ -14,11 +14,15 @@
 mod dns;
 mod http;
 mod load;
+mod mesos;
 mod waymark;
 
 pub use dns::{Answer, resolve};
 pub use http::{Reply, get, raw_exchange, request};
 pub use load::{Load, LoadKind, Outcome};
+pub use mesos::{
+    Framework, Identity, MASTER_PORT, Mesos, MesosOptions, MesosTask, MesosTls, Network,
+};
 pub use waymark::{Waymark, binary, repository};
 
 use std::time::{Duration, Instant};
