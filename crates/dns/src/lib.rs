@@ -9,9 +9,9 @@
 //! ```
 //!
 //! Everything up to `answer` is pure; `output` follows the catalog and publishes zones; `server`
-//! moves packets. An answer takes no lock that an update holds. Nothing here forwards queries,
-//! changes the catalog, or judges the health of a task: only tasks that the catalog calls ready
-//! have names.
+//! moves packets. An answer takes no lock that an update holds. Names outside the domain are
+//! [`forward`]'s. Nothing here changes the catalog, or judges the health of a task: only tasks
+//! that the catalog calls ready have names.
 //!
 //! To use it: [`Dns::new`], [`Sockets::bind`], then [`Dns::follow`] on one runtime and [`serve`]
 //! with each of [`Sockets::into_workers`] on others.
@@ -21,6 +21,7 @@ pub mod answer;
 mod config;
 #[cfg(test)]
 mod fixtures;
+pub mod forward;
 mod index;
 pub mod lease;
 pub mod message;
