@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use waymark_catalog::{Output, Writer};
-use waymark_dns::{Dns, DnsConfig, Sockets, serve as serve_worker};
+use waymark_dns::{Dns, DnsConfig, Server, Sockets};
 
 use crate::{Outcome, names};
 
@@ -18,16 +18,14 @@ pub fn serve(count: usize, address: SocketAddr, changes: Option<u32>) -> Outcome
     let version = writer.publish(all.into_iter().map(|app| (app.id.clone(), Some(app))));
     let follower = dns.clone();
     std::thread::spawn(move || -> std::io::Result<()> {
-        runtime()?.block_on(follower.follow(reader));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(follower.follow(reader));
         Ok(())
     });
     while dns.applied() < version {
         std::thread::sleep(Duration::from_millis(1));
     }
-    for worker in Sockets::bind(address, 1)?.into_workers() {
-        let dns = dns.clone();
-        std::thread::spawn(move || runtime()?.block_on(serve_worker(dns, worker)));
-    }
+    let _server = Server::start(&dns, Sockets::bind(&[address], 1)?)?;
     // Without changes: for longer than anybody measures.
     let pause = changes.map_or(Duration::from_secs(1 << 30), |n| Duration::from_secs(1) / n.max(1));
     let mut next = Instant::now();
@@ -38,8 +36,4 @@ pub fn serve(count: usize, address: SocketAddr, changes: Option<u32>) -> Outcome
         writer.publish([(app.id.clone(), Some(app))]);
     }
     Ok(())
-}
-
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }

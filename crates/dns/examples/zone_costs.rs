@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use waymark_catalog::{Output, Writer};
 use waymark_dns::answer::{Answerer, Transport};
 use waymark_dns::lease::{Clock, Leases};
-use waymark_dns::{Dns, DnsConfig, Sockets, Zone, serve};
+use waymark_dns::{Dns, DnsConfig, Server, Sockets, Zone};
 use waymark_model::{
     Agent, AppEntry, AppId, Catalog, DiscoveryPort, PathId, Readiness, TaskEntry, TaskId,
 };
@@ -155,13 +155,10 @@ fn main() {
 fn publish_and_serve(apps: usize, tasks: usize, seconds: usize) {
     let dns = Arc::new(Dns::new(DnsConfig::default()).unwrap());
     let (mut writer, reader) = Writer::new(0);
-    let sockets = Sockets::bind((Ipv4Addr::LOCALHOST, 0).into(), 1).unwrap();
-    println!("serving on {}, pid {}", sockets.address(), std::process::id());
+    let sockets = Sockets::bind(&[(Ipv4Addr::LOCALHOST, 0).into()], 1).unwrap();
+    println!("serving on {}, pid {}", sockets.addresses()[0], std::process::id());
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    for worker in sockets.into_workers() {
-        let dns = dns.clone();
-        std::thread::spawn(move || runtime().block_on(serve(dns, worker)));
-    }
+    let _server = Server::start(&dns, sockets).unwrap();
     let follower = dns.clone();
     std::thread::spawn(move || runtime().block_on(follower.follow(reader)));
     let mut publish = |round: usize, apps: &mut dyn Iterator<Item = usize>| {

@@ -13,8 +13,8 @@
 //! [`forward`]'s. Nothing here changes the catalog, or judges the health of a task: only tasks
 //! that the catalog calls ready have names.
 //!
-//! To use it: [`Dns::new`], [`Sockets::bind`], then [`Dns::follow`] on one runtime and [`serve`]
-//! with each of [`Sockets::into_workers`] on others.
+//! To use it: [`Dns::new`], [`Sockets::bind`], then [`Dns::follow`] on a runtime and
+//! [`Server::start`], which makes threads of its own.
 
 pub mod access;
 pub mod answer;
@@ -35,6 +35,6 @@ mod zone;
 
 pub use config::{ConfigError, DnsConfig, MAX_DOMAIN, MAX_TTL};
 pub use output::Dns;
-pub use server::{BindError, Sockets, WorkerSockets, serve};
+pub use server::{BindError, Server, Sockets};
 pub use stats::Stats;
 pub use zone::{Lookup, Zone};

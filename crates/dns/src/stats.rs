@@ -77,7 +77,14 @@ impl Counters {
 
 /// Adds one.
 pub(crate) fn add(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
+    add_many(counter, 1);
+}
+
+/// Adds a number.
+pub(crate) fn add_many(counter: &AtomicU64, number: u64) {
+    if number > 0 {
+        counter.fetch_add(number, Ordering::Relaxed);
+    }
 }
 
 fn value(counter: &AtomicU64) -> u64 {

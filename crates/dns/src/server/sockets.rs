@@ -1,25 +1,27 @@
 //! Binding: separate from serving, so that a taken port is known before anything else has begun.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, UdpSocket};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use thiserror::Error;
 
 /// The sockets of a DNS server, bound and not yet served.
 #[derive(Debug)]
 pub struct Sockets {
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     workers: Vec<WorkerSockets>,
 }
 
-/// What one worker serves.
-#[derive(Debug)]
-pub struct WorkerSockets {
-    pub(super) udp: UdpSocket,
-    pub(super) tcp: TcpListener,
-    /// Makes the workers' random orders differ.
-    pub(super) seed: u64,
+/// What one worker serves, on every address.
+#[derive(Debug, Default)]
+pub(super) struct WorkerSockets {
+    /// Blocking.
+    pub(super) udp: Vec<UdpSocket>,
+    /// Not blocking.
+    pub(super) tcp: Vec<TcpListener>,
 }
 
 /// Why an address cannot be served.
@@ -42,55 +44,69 @@ const UDP_BUFFER: usize = 4 << 20;
 const TCP_BACKLOG: i32 = 1024;
 
 impl Sockets {
-    /// Binds UDP and TCP on one address and port, for a number of workers (at least one). Port 0
+    /// Binds UDP and TCP on each of the addresses, for a number of workers (at least one). Port 0
     /// takes a number that is free for both.
-    pub fn bind(address: SocketAddr, workers: usize) -> Result<Sockets, BindError> {
-        let mut result = Sockets::bind_once(address, workers.max(1));
-        for _ in 1..PORT_TRIES {
-            match &result {
-                Err(e) if address.port() == 0 && e.source.kind() == io::ErrorKind::AddrInUse => {
-                    result = Sockets::bind_once(address, workers.max(1));
+    pub fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Sockets, BindError> {
+        let workers = workers.max(1);
+        let mut sockets = Sockets { addresses: Vec::new(), workers: Vec::new() };
+        sockets.workers.resize_with(workers, WorkerSockets::default);
+        // One that takes both families would be in the way of the other's own.
+        let v6_only = addresses.iter().any(SocketAddr::is_ipv4);
+        for address in addresses {
+            let mut result = sockets.add(*address, v6_only);
+            for _ in 1..PORT_TRIES {
+                match &result {
+                    Err(e)
+                        if address.port() == 0 && e.source.kind() == io::ErrorKind::AddrInUse =>
+                    {
+                        result = sockets.add(*address, v6_only);
+                    }
+                    _ => break,
                 }
-                _ => break,
             }
+            result?;
         }
-        result
+        Ok(sockets)
     }
 
-    fn bind_once(address: SocketAddr, workers: usize) -> Result<Sockets, BindError> {
+    /// Binds one more address.
+    fn add(&mut self, address: SocketAddr, v6_only: bool) -> Result<(), BindError> {
         let failed = |transport, address| move |source| BindError { address, transport, source };
-        let tcp = bind_tcp(address).map_err(failed("tcp", address))?;
+        let tcp = bind_tcp(address, v6_only).map_err(failed("tcp", address))?;
         let address = tcp.local_addr().map_err(failed("tcp", address))?;
         // Alone first: sharing would also share with another program of the same user.
-        let alone = bind_udp(address, false).map_err(failed("udp", address))?;
+        let alone = bind_udp(address, v6_only, false).map_err(failed("udp", address))?;
         let mut udps = vec![alone];
-        if workers > 1 {
+        if self.workers.len() > 1 {
             udps.clear();
-            for _ in 0..workers {
-                udps.push(bind_udp(address, true).map_err(failed("udp", address))?);
+            for _ in 0..self.workers.len() {
+                udps.push(bind_udp(address, v6_only, true).map_err(failed("udp", address))?);
             }
         }
-        let workers = (0u64..)
-            .zip(udps)
-            .map(|(seed, udp)| Ok(WorkerSockets { udp, tcp: tcp.try_clone()?, seed }))
-            .collect::<io::Result<_>>()
-            .map_err(failed("tcp", address))?;
-        Ok(Sockets { address, workers })
+        for (worker, udp) in self.workers.iter_mut().zip(udps) {
+            worker.udp.push(udp);
+            worker.tcp.push(tcp.try_clone().map_err(failed("tcp", address))?);
+        }
+        self.addresses.push(address);
+        Ok(())
     }
 
-    /// The address and port.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// The addresses and ports, in the order given.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// The workers' parts.
-    pub fn into_workers(self) -> Vec<WorkerSockets> {
+    pub(super) fn into_workers(self) -> Vec<WorkerSockets> {
         self.workers
     }
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_tcp(address: SocketAddr, v6_only: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(v6_only)?;
+    }
     // Connections of an earlier run that are still closing do not hold the port.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -99,14 +115,28 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn bind_udp(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
+fn bind_udp(address: SocketAddr, v6_only: bool, shared: bool) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(v6_only)?;
+    }
     socket.set_reuse_port(shared)?;
-    socket.set_nonblocking(true)?;
     // The default is what remains when this fails.
     let _ = socket.set_recv_buffer_size(UDP_BUFFER);
+    // On all addresses: which one was asked is told with each packet.
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => setsockopt(&socket, Ipv4PacketInfo, &true)?,
+        IpAddr::V6(ip) if ip.is_unspecified() => setsockopt(&socket, Ipv6RecvPacketInfo, &true)?,
+        _ => {}
+    }
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+/// Wakes the thread that waits for packets on this socket, and all that will wait on it.
+pub(super) fn stop_receiving(socket: &UdpSocket) {
+    // Linux reports that the socket is not connected, and does it.
+    let _ = SockRef::from(socket).shutdown(Shutdown::Read);
 }
 
 #[cfg(test)]
@@ -119,28 +149,30 @@ mod tests {
     #[test]
     fn one_number_for_both() {
         for workers in [1, 3] {
-            let sockets = Sockets::bind(ANY_PORT, workers).unwrap();
-            let address = sockets.address();
-            let workers_sockets = sockets.into_workers();
-            assert_eq!(workers_sockets.len(), workers);
-            for worker in workers_sockets {
-                assert_eq!(worker.udp.local_addr().unwrap(), address);
-                assert_eq!(worker.tcp.local_addr().unwrap(), address);
+            let sockets = Sockets::bind(&[ANY_PORT, ANY_PORT], workers).unwrap();
+            let addresses = sockets.addresses().to_vec();
+            assert_eq!(addresses.len(), 2);
+            let all = sockets.into_workers();
+            assert_eq!(all.len(), workers);
+            for worker in all {
+                let udp: Vec<_> = worker.udp.iter().map(|s| s.local_addr().unwrap()).collect();
+                let tcp: Vec<_> = worker.tcp.iter().map(|s| s.local_addr().unwrap()).collect();
+                assert_eq!((&udp, &tcp), (&addresses, &addresses));
             }
         }
     }
 
     #[test]
     fn a_taken_port_is_an_error() {
-        let taken = Sockets::bind(ANY_PORT, 2).unwrap();
-        let error = Sockets::bind(taken.address(), 2).unwrap_err();
+        let taken = Sockets::bind(&[ANY_PORT], 2).unwrap();
+        let error = Sockets::bind(&[ANY_PORT, taken.addresses()[0]], 2).unwrap_err();
         assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
-        assert!(error.to_string().contains(&taken.address().to_string()));
+        assert!(error.to_string().contains(&taken.addresses()[0].to_string()));
 
         // A number that is taken for UDP may be taken for TCP as well, by somebody else.
         let taken_for_udp = (0..16).any(|_| {
             let udp = UdpSocket::bind(ANY_PORT).unwrap();
-            let error = Sockets::bind(udp.local_addr().unwrap(), 1).unwrap_err();
+            let error = Sockets::bind(&[udp.local_addr().unwrap()], 1).unwrap_err();
             error.transport == "udp"
         });
         assert!(taken_for_udp);

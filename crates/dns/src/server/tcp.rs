@@ -1,7 +1,9 @@
 //! Queries over TCP: any number on one connection, also many at once (RFC 7766).
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,17 +24,17 @@ const KEPT: usize = 4096;
 /// The pause after the system could not give us a connection (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts and answers connections, for ever.
+/// Accepts and answers connections, for ever. Dropping it ends them all.
 pub(super) async fn serve(
     dns: &Arc<Dns>,
     counters: &Arc<Counters>,
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     mut seed: u64,
 ) {
     let mut connections = JoinSet::new();
     loop {
         let stream = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listeners) => accepted,
             Some(_) = connections.join_next() => continue,
         };
         let stream = match stream {
@@ -64,6 +66,15 @@ pub(super) async fn serve(
             }
         });
     }
+}
+
+/// The next connection on any of the listeners.
+async fn accept(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)> {
+    std::future::poll_fn(|context| {
+        let accepted = listeners.iter().map(|listener| listener.poll_accept(context));
+        accepted.into_iter().find(Poll::is_ready).unwrap_or(Poll::Pending)
+    })
+    .await
 }
 
 struct Connection {

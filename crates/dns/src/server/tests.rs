@@ -22,36 +22,29 @@ fn framed(packet: &[u8]) -> Vec<u8> {
 }
 
 /// A server with an empty catalog of version 9, that stops when dropped.
-struct Server {
+struct Running {
     dns: Arc<Dns>,
     address: SocketAddr,
-    runtime: Option<tokio::runtime::Runtime>,
+    _server: Server,
+    _follower: tokio::runtime::Runtime,
     _writer: Writer,
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.runtime.take().into_iter().for_each(|runtime| runtime.shutdown_background());
-    }
-}
-
-fn start(workers: usize, change: impl FnOnce(&mut DnsConfig)) -> Server {
+fn start(workers: usize, change: impl FnOnce(&mut DnsConfig)) -> Running {
     let mut config = DnsConfig::default();
     change(&mut config);
     let dns = Arc::new(Dns::new(config).unwrap());
     let (mut writer, reader) = Writer::new(8);
     writer.publish([]);
-    let sockets = Sockets::bind((Ipv4Addr::LOCALHOST, 0).into(), workers).unwrap();
-    let address = sockets.address();
+    let sockets = Sockets::bind(&[(Ipv4Addr::LOCALHOST, 0).into()], workers).unwrap();
+    let address = sockets.addresses()[0];
+    let server = Server::start(&dns, sockets).unwrap();
     let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    for worker in sockets.into_workers() {
-        runtime.spawn(serve(dns.clone(), worker));
-    }
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let follower = dns.clone();
     runtime.spawn(async move { follower.follow(reader).await });
     wait_until("applied", || dns.applied() == 9);
-    Server { dns, address, runtime: Some(runtime), _writer: writer }
+    Running { dns, address, _server: server, _follower: runtime, _writer: writer }
 }
 
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
@@ -62,7 +55,7 @@ fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-impl Server {
+impl Running {
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(WAIT)).unwrap();
@@ -199,25 +192,53 @@ fn connections_are_limited() {
     assert_eq!(stats.tcp_accepted, 3);
 }
 
-/// IPv6, where the machine has it.
+/// Bound to all addresses, each answers as itself; several listeners are one server.
 #[test]
-fn other_addresses() {
-    let Ok(sockets) = Sockets::bind((IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), 0).into(), 1) else {
-        return;
-    };
-    let address = sockets.address();
-    let dns = Arc::new(Dns::new(DnsConfig::default()).unwrap());
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    for worker in sockets.into_workers() {
-        runtime.spawn(serve(dns.clone(), worker));
+fn replies_come_from_the_address_that_was_asked() {
+    let [v4, v6] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::from([0u16; 8])];
+    for (listen, asked) in [
+        (vec![v4], vec!["127.0.0.1", "127.77.0.9"]),
+        (vec![v6], vec!["::1", "127.77.0.9"]),
+        (vec![v6, v4], vec!["::1", "127.77.0.9"]),
+    ] {
+        let listen: Vec<SocketAddr> = listen.into_iter().map(|ip| (ip, 0).into()).collect();
+        // A machine may be without IPv6.
+        let Ok(sockets) = Sockets::bind(&listen, 2) else { continue };
+        let addresses = sockets.addresses().to_vec();
+        let dns = Arc::new(Dns::new(DnsConfig::default()).unwrap());
+        let server = Server::start(&dns, sockets).unwrap();
+        for ip in asked.into_iter().map(|ip| ip.parse::<IpAddr>().unwrap()) {
+            let of_family = addresses.iter().find(|a| a.is_ipv4() == ip.is_ipv4());
+            let port = of_family.unwrap_or(&addresses[0]).port();
+            asks_and_is_answered_by(SocketAddr::new(ip, port));
+        }
+        server.stop();
     }
-    let udp = UdpSocket::bind("[::1]:0").unwrap();
+}
+
+fn asks_and_is_answered_by(asked: SocketAddr) {
+    let ours = if asked.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
+    let udp = UdpSocket::bind(ours).unwrap();
     udp.set_read_timeout(Some(WAIT)).unwrap();
-    udp.send_to(&query(5), address).unwrap();
+    udp.send_to(&query(5), asked).unwrap();
     let mut buffer = [0; 600];
     let (_, from) = udp.recv_from(&mut buffer).unwrap();
-    assert_eq!(from, address);
+    assert_eq!(from, asked);
     // Nothing is published yet: SERVFAIL.
     assert_eq!((buffer[1], buffer[3] & 15), (5, 2));
-    runtime.shutdown_background();
+    let mut tcp = TcpStream::connect(asked).unwrap();
+    tcp.set_read_timeout(Some(WAIT)).unwrap();
+    tcp.write_all(&framed(&query(6))).unwrap();
+    assert_eq!(read_framed(&mut tcp)[3] & 15, 2);
+}
+
+/// Stopping wakes threads that wait for packets, frees the ports, and closes connections.
+#[test]
+fn stops() {
+    let running = start(3, |_| ());
+    let address = running.address;
+    let idle = running.connect();
+    drop(running);
+    assert!(is_closed(idle));
+    Sockets::bind(&[address], 1).unwrap();
 }

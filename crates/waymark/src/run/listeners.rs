@@ -37,8 +37,8 @@ impl Listeners {
         api.set_nonblocking(true).map_err(|e| StartError(format!("api-port: {e}")))?;
         let api_address = api.local_addr().map_err(|e| StartError(format!("api-port: {e}")))?;
         let bind_dns = |address| {
-            let sockets = Sockets::bind(address, dns_workers).map_err(|e| e.source)?;
-            let port = sockets.address().port();
+            let sockets = Sockets::bind(&[address], dns_workers).map_err(|e| e.source)?;
+            let port = sockets.addresses().first().map_or(0, SocketAddr::port);
             Ok((sockets, port))
         };
         let dns = match s.no_dns {

@@ -77,8 +77,8 @@ impl Services {
         if advertised.ip().is_unspecified() {
             advertised.set_ip(host_ip);
         }
-        let taken = [Some(listeners.api_address), listeners.dns.as_ref().map(Sockets::address)];
-        let taken = taken.into_iter().flatten().map(|address| address.port()).collect();
+        let taken = listeners.dns.iter().flat_map(Sockets::addresses);
+        let taken = taken.chain([&listeners.api_address]).map(|address| address.port()).collect();
         let dns = match listeners.dns {
             Some(sockets) => Some(start_dns(s, host_ip, sockets, control.reader())?),
             None => None,
