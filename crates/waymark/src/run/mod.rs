@@ -29,6 +29,7 @@ use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 use waymark_control::{Accepted, Change, Refusal, Request};
+use waymark_dns::Sockets;
 
 use crate::cli;
 use crate::endpoints::Endpoints;
@@ -178,7 +179,7 @@ fn places(loaded: &Loaded, listeners: &Listeners) -> Places {
     let s = &loaded.settings;
     Places {
         api: format!("http://{}", here(listeners.api_address)),
-        dns: listeners.dns.as_ref().map(|dns| here(dns.address())),
+        dns: listeners.dns.iter().flat_map(Sockets::addresses).next().map(|address| here(*address)),
         services: (!s.no_proxy).then(|| here((s.listen, 0).into()).ip()),
         domain: s.domain.0.clone(),
         keep_tasks: s.keep_tasks,
