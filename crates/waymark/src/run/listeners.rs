@@ -167,7 +167,7 @@ mod tests {
         ]);
         let listeners = Listeners::bind(&loaded, 1).unwrap();
         assert!(listeners.api_address.port() > 61000);
-        assert!(listeners.dns.unwrap().address().port() > 61000);
+        assert!(listeners.dns.unwrap().addresses()[0].port() > 61000);
     }
 
     #[test]
