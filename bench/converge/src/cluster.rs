@@ -15,7 +15,7 @@ use waymark_control::core::Settings;
 use waymark_control::simulated::SimulatedExecutor;
 use waymark_control::store::Store;
 use waymark_control::{Change, ControlConfig, ControlPlane, Handle, Request, Running};
-use waymark_dns::{Dns, DnsConfig, Sockets};
+use waymark_dns::{Dns, DnsConfig, Server, Sockets};
 use waymark_model::{
     Agent, App, AppId, Backoff, CheckProtocol, HealthCheck, PathId, PortDefinition, Readiness,
     Task, TaskId, TaskState,
@@ -269,19 +269,12 @@ fn id(text: &str) -> Outcome<AppId> {
 /// The DNS server on threads of its own, which end with the process.
 fn start_dns(workers: usize, reader: &Reader) -> Outcome<(Arc<Dns>, SocketAddr)> {
     let dns = Arc::new(Dns::new(DnsConfig::default())?);
-    let sockets = Sockets::bind((LISTEN, 0).into(), workers)?;
-    let address = sockets.address();
+    let sockets = Sockets::bind(&[(LISTEN, 0).into()], workers)?;
+    let address = *sockets.addresses().first().ok_or("no address")?;
     let (follower, reader) = (dns.clone(), reader.clone());
     let runtime = Builder::new_current_thread().enable_all().build()?;
     std::thread::spawn(move || runtime.block_on(follower.follow(reader)));
-    for worker in sockets.into_workers() {
-        let dns = dns.clone();
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        std::thread::spawn(move || {
-            if let Err(error) = runtime.block_on(waymark_dns::serve(dns, worker)) {
-                eprintln!("a DNS worker has ended: {error}");
-            }
-        });
-    }
+    // Runs until the process ends.
+    std::mem::forget(Server::start(&dns, sockets)?);
     Ok((dns, address))
 }
