@@ -14,15 +14,19 @@
 mod dns;
 mod http;
 mod load;
+mod master_proxy;
 mod mesos;
+mod mesos_dns;
 mod waymark;
 
 pub use dns::{Answer, resolve};
 pub use http::{Reply, get, raw_exchange, request};
 pub use load::{Load, LoadKind, Outcome};
+pub use master_proxy::{Behaviour, MasterProxy};
 pub use mesos::{
     Framework, Identity, MASTER_PORT, Mesos, MesosOptions, MesosTask, MesosTls, Network,
 };
+pub use mesos_dns::{MesosDns, NameWatch};
 pub use waymark::{Waymark, binary, repository};
 
 use std::time::{Duration, Instant};

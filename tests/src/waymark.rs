@@ -19,10 +19,16 @@ pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("STORY_BINARY") {
         return PathBuf::from(path);
     }
-    let test = std::env::current_exe().expect("the test knows its own path");
-    let path = test.ancestors().nth(2).expect("deps lies in the profile's folder").join("waymark");
+    let path = profile_folder().join("waymark");
     assert!(path.exists(), "build the binary first: cargo build --release (no {})", path.display());
     path
+}
+
+/// `target/release`: where the test's own program lies, or the folder above it.
+pub(crate) fn profile_folder() -> PathBuf {
+    let program = std::env::current_exe().expect("the test knows its own path");
+    let folder = program.parent().expect("a program lies in a folder");
+    if folder.ends_with("deps") { folder.join("..") } else { folder.to_owned() }
 }
 
 /// The root of the repository.

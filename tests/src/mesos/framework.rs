@@ -92,7 +92,7 @@ impl Framework {
         self.tell(&serde_json::json!({"kill": id}).to_string());
     }
 
-    /// The latest status (`TaskStatus`) that it got for a task.
+    /// The latest status (`TaskStatus`) that it got for a task; `at` is when, in Unix seconds.
     pub fn status(&self, id: &str) -> Option<Value> {
         self.seen().statuses.get(id).cloned()
     }
@@ -126,7 +126,9 @@ impl Seen {
             self.id = Some(id);
             self.master = text(&said["master"]);
         } else if let Some(task) = text(&said["update"]["task_id"]["value"]) {
-            self.statuses.insert(task, said["update"].clone());
+            let mut status = said["update"].clone();
+            status["at"] = said["at"].clone();
+            self.statuses.insert(task, status);
         }
     }
 }

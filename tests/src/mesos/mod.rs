@@ -21,6 +21,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::waymark::profile_folder;
 use crate::{eventually, raw_exchange, repository};
 use process::{Place, Process, command};
 
@@ -57,7 +58,7 @@ pub struct Mesos {
     zookeeper: Option<Process>,
     tls: Option<MesosTls>,
     folder: TempDir,
-    /// Its addresses; those from 100 to 199 are free for the test's own use.
+    /// Its addresses.
     pub network: Network,
 }
 
@@ -411,10 +412,8 @@ fn agent_address_in([a, b, c, _]: [u8; 4], n: usize) -> Ipv4Addr {
 
 /// The folder of Mesos's programs, made when they are not there yet.
 fn programs() -> PathBuf {
-    let test = std::env::current_exe().expect("the test knows its own path");
-    let target = test.ancestors().nth(3).expect("target/<profile>/deps/<test>");
     let built = Command::new(repository().join("tests/support/mesos/build.sh"))
-        .arg(target.join("mesos"))
+        .arg(profile_folder().join("../mesos"))
         .stderr(Stdio::inherit())
         .output()
         .expect("bash is installed");
