@@ -1,0 +1,61 @@
+//! What a full state costs: reading it, making the catalog's cluster of it, and taking over the
+//! same once more.
+//!
+//! `cargo run --release -p waymark-mesos-api --example state_costs -- [TASKS] [AGENTS]`
+#![allow(clippy::print_stdout)]
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use waymark_mesos_api::{Hosts, State, parse, sample};
+
+struct Literals;
+
+impl Hosts for Literals {
+    fn addresses(&self, host: &str) -> Option<Vec<IpAddr>> {
+        host.parse().ok().map(|address| vec![address])
+    }
+}
+
+/// The process's present and greatest resident memory, in MB.
+fn memory() -> (u64, u64) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let field = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()
+    };
+    (field("VmRSS:").unwrap_or(0) / 1024, field("VmHWM:").unwrap_or(0) / 1024)
+}
+
+/// The processor time used so far, since others may use the processors too.
+fn used() -> Duration {
+    let text = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    let nanos = text.split_whitespace().next().and_then(|n| n.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
+}
+
+fn main() {
+    let mut numbers = std::env::args().skip(1).filter_map(|arg| arg.parse().ok());
+    let tasks = numbers.next().unwrap_or(20_000);
+    let agents = numbers.next().unwrap_or(1_000);
+    let text = sample::state(agents, tasks);
+    println!("{tasks} tasks on {agents} agents: {:.1} MB", text.len() as f64 / 1e6);
+    println!("memory with the text: {:?} MB", memory());
+    let mut state = State::default();
+    for round in 0..4 {
+        let start = used();
+        let Ok(document) = parse(text.as_bytes()) else { return };
+        let parsed = used() - start;
+        state.replace(document);
+        let replaced = used() - start;
+        let groups = state.refresh(&Literals).groups.len();
+        let all = used() - start;
+        println!(
+            "round {round}: read {parsed:.1?}, taken over {:.1?}, cluster {:.1?}, all {all:.1?}; \
+             {groups} groups; memory now and peak {:?} MB",
+            replaced - parsed,
+            all - replaced,
+            memory(),
+        );
+    }
+}
