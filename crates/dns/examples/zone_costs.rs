@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use waymark_catalog::{Output, Writer};
 use waymark_dns::answer::{Answerer, Transport};
-use waymark_dns::lease::{Clock, Leases};
-use waymark_dns::{Dns, DnsConfig, Server, Sockets, Zone};
+use waymark_dns::lease::{Clock, Leases, Moment};
+use waymark_dns::{Builder, Dns, DnsConfig, Server, Sockets, Zone};
 use waymark_model::{
     Agent, AppEntry, AppId, Catalog, DiscoveryPort, PathId, Readiness, TaskEntry, TaskId,
 };
@@ -85,11 +85,13 @@ fn percentiles(what: &str, mut times: Vec<Duration>) {
 fn answers(what: &str, zone: &Zone, queries: &[Vec<u8>]) {
     let mut answerer = Answerer::new(1);
     let (mut out, mut bytes) = (Vec::new(), 0);
+    let client = Ipv4Addr::LOCALHOST.into();
+    let now = Moment { instant: Instant::now(), tick: 64 };
     let rounds = (2_000_000 / queries.len()).max(1);
     let start = Instant::now();
     for _ in 0..rounds {
         for query in queries {
-            answerer.answer(zone, query, Transport::Udp, 64, &mut out).unwrap();
+            answerer.answer(zone, query, Transport::Udp, client, now, &mut out).unwrap();
             bytes += out.len();
         }
     }
@@ -111,8 +113,9 @@ fn main() {
     let leases = Leases::new(Clock::new(Instant::now()));
     let before = resident_mb();
     let start = Instant::now();
-    let mut zone = Zone::new(&DnsConfig::default()).unwrap();
-    zone.advance(&Catalog::default(), &catalog, &leases);
+    let mut builder = Builder::new(&DnsConfig::default()).unwrap();
+    builder.advance(&Catalog::default(), &catalog, &leases);
+    let mut zone = builder.zone().clone();
     println!(
         "{} names of {apps} apps x {tasks} tasks: built in {:?}, {:.1} MB",
         zone.len(),
@@ -139,15 +142,15 @@ fn main() {
         next.version += 1;
         next.apps.insert(app_id(n), Arc::new(app(n, tasks, round)));
         let start = Instant::now();
-        // As the server does it: a copy is advanced, then the old one dropped.
-        let mut copy = zone.clone();
-        copy.advance(&catalog, &next, &leases);
-        zone = copy;
+        // As the server does it: a copy is published, then the old one dropped.
+        let gone = builder.advance(&catalog, &next, &leases);
+        zone = builder.zone().clone();
+        leases.release(start, &gone);
         times.push(start.elapsed());
         catalog = next;
     }
     percentiles("one app's change in the zone", times);
-    drop((zone, catalog, leases));
+    drop((zone, builder, catalog, leases));
     publish_and_serve(apps, tasks, seconds);
 }
 

@@ -21,7 +21,7 @@
 
 use std::net::IpAddr;
 
-use crate::lease::Tick;
+use crate::lease::Moment;
 use crate::message::{
     self, CLASS_IN, Header, Owner, QUESTION_NAME, Query, Rcode, Reply, Section, Unanswerable, qtype,
 };
@@ -111,14 +111,15 @@ impl Answerer {
         Answerer { random: seed, found: Vec::new(), targets: Vec::new() }
     }
 
-    /// Answers `packet` from `zone` into `out`; `None` = nothing is to be sent. Addresses of tasks
-    /// in the answer are leased until `lease_end`.
+    /// Answers `packet`, that came from a client's address at `now`, from `zone` into `out`; `None` = nothing
+    /// is to be sent. Addresses of tasks in the answer are leased for as long as they may be cached.
     pub fn answer(
         &mut self,
         zone: &Zone,
         packet: &[u8],
         transport: Transport,
-        lease_end: Tick,
+        _client: IpAddr,
+        now: Moment,
         out: &mut Vec<u8>,
     ) -> Option<Outcome> {
         match message::read(packet) {
@@ -126,7 +127,7 @@ impl Answerer {
             Err(Unanswerable::Bad(header, rcode)) => Some(refuse(&header, rcode, out)),
             Ok(query) => {
                 let reply = Reply::to(&query, limit(&query, transport), out);
-                Some(self.reply(zone, &query, lease_end, reply))
+                Some(self.reply(zone, &query, now, reply))
             }
         }
     }
@@ -135,7 +136,7 @@ impl Answerer {
         &mut self,
         zone: &Zone,
         query: &Query<'_>,
-        lease_end: Tick,
+        now: Moment,
         mut reply: Reply<'_>,
     ) -> Outcome {
         let (rcode, name) = match admit(zone, query) {
@@ -152,10 +153,10 @@ impl Answerer {
                 soa(zone, Section::Answer, apex, &mut reply)
             }
             qtype::NS if name.is_empty() => self.name_server(zone, &mut reply),
-            qtype::A => self.records(zone, name, Kind::A, lease_end, &mut reply),
-            qtype::AAAA => self.records(zone, name, Kind::Aaaa, lease_end, &mut reply),
-            qtype::SRV => self.records(zone, name, Kind::Srv, lease_end, &mut reply),
-            qtype::ANY => self.any(zone, name, lease_end, &mut reply),
+            qtype::A => self.records(zone, name, Kind::A, now, &mut reply),
+            qtype::AAAA => self.records(zone, name, Kind::Aaaa, now, &mut reply),
+            qtype::SRV => self.records(zone, name, Kind::Srv, now, &mut reply),
+            qtype::ANY => self.any(zone, name, now, &mut reply),
             _ => true,
         };
         let negative = complete && !reply.has_answer();
@@ -166,9 +167,9 @@ impl Answerer {
     }
 
     /// The first kind of which the name has records.
-    fn any(&mut self, zone: &Zone, name: &[u8], lease_end: Tick, reply: &mut Reply<'_>) -> bool {
+    fn any(&mut self, zone: &Zone, name: &[u8], now: Moment, reply: &mut Reply<'_>) -> bool {
         for kind in [Kind::A, Kind::Aaaa, Kind::Srv] {
-            let complete = self.records(zone, name, kind, lease_end, reply);
+            let complete = self.records(zone, name, kind, now, reply);
             if reply.has_answer() || !complete {
                 return complete;
             }
@@ -182,10 +183,10 @@ impl Answerer {
         zone: &Zone,
         name: &[u8],
         kind: Kind,
-        lease_end: Tick,
+        now: Moment,
         reply: &mut Reply<'_>,
     ) -> bool {
-        let all = self.collect(zone, name, kind, lease_end);
+        let all = self.collect(zone, name, kind, now);
         self.shuffle();
         self.targets.clear();
         let found = std::mem::take(&mut self.found);
@@ -201,8 +202,9 @@ impl Answerer {
 
     /// Finds the different values of a kind, and notes the leases of all of them; says whether
     /// they were at most [`MAX_RECORDS`].
-    fn collect(&mut self, zone: &Zone, name: &[u8], kind: Kind, lease_end: Tick) -> bool {
+    fn collect(&mut self, zone: &Zone, name: &[u8], kind: Kind, now: Moment) -> bool {
         self.found.clear();
+        let lease_end = now.lease_end(zone.apex().rules.ttl);
         let (mut contributors, mut seen) = (0, 0u64);
         for found in zone.find(name) {
             contributors += 1;
@@ -257,7 +259,7 @@ impl Answerer {
             Value::Service { target, port, .. } => {
                 let Some(entry) = records.entry(target) else { return true };
                 let apex = zone.apex();
-                let at = reply.record(Section::Answer, owner, qtype::SRV, apex.ttl, |data| {
+                let at = reply.record(Section::Answer, owner, qtype::SRV, apex.rules.ttl, |data| {
                     data.extend([0, 0]);
                     data.extend(apex.srv_weight.to_be_bytes());
                     data.extend(port.to_be_bytes());
@@ -298,7 +300,7 @@ impl Answerer {
     fn name_server(&mut self, zone: &Zone, reply: &mut Reply<'_>) -> bool {
         let apex = zone.apex();
         let server = &apex.mname;
-        let at = reply.record(Section::Answer, QUESTION_NAME, qtype::NS, apex.ttl, |data| {
+        let at = reply.record(Section::Answer, QUESTION_NAME, qtype::NS, apex.rules.ttl, |data| {
             data.extend_from_slice(server);
         });
         let Some(at) = at else { return false };
@@ -382,7 +384,7 @@ fn write_address(
     owner: Owner<'_>,
     reply: &mut Reply<'_>,
 ) -> bool {
-    let ttl = zone.apex().ttl;
+    let ttl = zone.apex().rules.ttl;
     let at = match address {
         IpAddr::V4(ip) => {
             reply.record(section, owner, Kind::A.number(), ttl, |data| data.extend(ip.octets()))
@@ -398,12 +400,11 @@ fn write_address(
 fn soa(zone: &Zone, section: Section, owner: Owner<'_>, reply: &mut Reply<'_>) -> bool {
     let apex = zone.apex();
     let serial = zone.version() as u32;
-    let at = reply.record(section, owner, qtype::SOA, apex.ttl, |data| {
+    let at = reply.record(section, owner, qtype::SOA, apex.rules.ttl, |data| {
         data.extend_from_slice(&apex.mname);
         data.extend_from_slice(&apex.rname);
         data.extend(serial.to_be_bytes());
         apex.soa_times.iter().for_each(|time| data.extend(time.to_be_bytes()));
-        data.extend(apex.ttl.to_be_bytes());
     });
     at.is_some()
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use thiserror::Error;
+use waymark_catalog::Freshness;
 
 use crate::naming::{self, LabelRule};
 use crate::wire;
@@ -13,14 +14,16 @@ use crate::wire;
 pub struct DnsConfig {
     /// The domain that is served (`mesos`); one or more labels of letters, digits and dashes.
     pub domain: String,
-    /// The time to live of every record, in seconds, at most [`MAX_TTL`]. Also the time for which
-    /// a missing name is remembered (the last field of the SOA).
+    /// The time to live of every record, in seconds, at most [`MAX_TTL`].
     pub ttl: u32,
-    /// The framework under whose name this control plane's apps appear; gets an address too.
+    /// The framework under whose name this control plane's apps appear; gets this host's
+    /// addresses. Empty: there is no control plane of its own, and its names do not exist.
     pub framework: String,
-    /// The addresses of this host, for the fixed names (`leader`, `master`, the name server).
-    /// Without any, these names do not exist.
+    /// The addresses of this host, for the names that are fixed: the name server, and those of the
+    /// control plane (`leader`, `master`, the framework). Without any, these names do not exist.
     pub host_addresses: Vec<IpAddr>,
+    /// How old the catalog's word is, where a source fills it; `TXT version.<domain>` tells.
+    pub freshness: Option<Freshness>,
     /// The primary name server of SOA and NS; `ns1.<domain>` when absent.
     pub soa_mname: Option<String>,
     /// The mail address of the SOA, an `@` counts as a dot; `root.ns1.<domain>` when absent.
@@ -31,10 +34,20 @@ pub struct DnsConfig {
     pub soa_retry: u32,
     /// SOA field: after how long without an answer they give up, in seconds.
     pub soa_expire: u32,
+    /// SOA field: for how long a missing name is remembered, in seconds. Mesos-DNS gives the TTL
+    /// whatever its setting says; so do we when absent.
+    pub soa_minimum: Option<u32>,
     /// The weight of every SRV record. HAProxy takes 0 for "in maintenance", so 1 is the default.
     pub srv_weight: u16,
     /// How texts become labels.
     pub label_rule: LabelRule,
+    /// Where a task's addresses are taken from: the first source that has any gives all of its
+    /// own. No source, or none that has any: the task has no address.
+    pub ip_sources: Vec<IpSource>,
+    /// Whether tasks of a Mesos cluster are named only while they are known to be healthy.
+    /// Mesos-DNS names them whatever their health. Tasks of the own control plane are named only
+    /// while they are ready, and tasks that are being killed never, whatever this says.
+    pub health_aware: bool,
     /// TCP connections at once, over all workers; more are closed as soon as they are accepted.
     pub tcp_connections: usize,
     /// For how long a TCP connection may be silent, or not take what is sent to it.
@@ -49,6 +62,20 @@ pub const MAX_TTL: u32 = 0x7fff_ffff;
 /// answer fit into the 512 bytes that every client takes.
 pub const MAX_DOMAIN: usize = 64;
 
+/// A place where addresses of tasks are told (Mesos-DNS's `IPSources`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IpSource {
+    /// The agent's addresses.
+    Host,
+    /// The networks that the task joined (`container_status.network_infos` of its status). Own
+    /// addresses of the control plane's tasks are of this kind.
+    Netinfo,
+    /// The label by which Mesos's Docker containerizer told the address.
+    Docker,
+    /// The label by which Mesos's own containerizer told it.
+    Mesos,
+}
+
 impl Default for DnsConfig {
     fn default() -> DnsConfig {
         DnsConfig {
@@ -56,13 +83,17 @@ impl Default for DnsConfig {
             ttl: 5,
             framework: "marathon".to_owned(),
             host_addresses: Vec::new(),
+            freshness: None,
             soa_mname: None,
             soa_rname: None,
             soa_refresh: 60,
             soa_retry: 600,
             soa_expire: 86_400,
+            soa_minimum: None,
             srv_weight: 1,
             label_rule: LabelRule::default(),
+            ip_sources: vec![IpSource::Netinfo, IpSource::Mesos, IpSource::Host],
+            health_aware: false,
             tcp_connections: 512,
             tcp_idle: Duration::from_secs(8),
             seed: 0,
@@ -87,24 +118,43 @@ pub enum ConfigError {
         text: String,
     },
     /// More than [`MAX_TTL`].
-    #[error("ttl: {0} is more than {MAX_TTL} seconds")]
-    Ttl(u32),
+    #[error("{setting}: {seconds} is more than {MAX_TTL} seconds")]
+    Ttl {
+        /// The setting.
+        setting: &'static str,
+        /// What it says.
+        seconds: u32,
+    },
 }
 
 /// Checked settings of the zone, names in wire form with root label.
 #[derive(Debug)]
 pub(crate) struct Apex {
     pub(crate) domain: Box<[u8]>,
-    pub(crate) ttl: u32,
     pub(crate) srv_weight: u16,
-    pub(crate) label_rule: LabelRule,
+    pub(crate) rules: Rules,
     pub(crate) mname: Box<[u8]>,
     pub(crate) rname: Box<[u8]>,
-    /// Refresh, retry, expire.
-    pub(crate) soa_times: [u32; 3],
-    /// Names relative to the domain that exist without an app, with their addresses.
-    pub(crate) fixed: Vec<(String, Vec<IpAddr>)>,
+    /// Refresh, retry, expire, minimum.
+    pub(crate) soa_times: [u32; 4],
+    /// Names relative to the domain that are this host.
+    pub(crate) host_names: Vec<String>,
+    /// Those that are this host while the catalog has no masters.
+    pub(crate) leader_names: Vec<String>,
+    pub(crate) host_addresses: Vec<IpAddr>,
     pub(crate) seed: u64,
+}
+
+/// Which tasks are named, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) label_rule: LabelRule,
+    pub(crate) ip_sources: Vec<IpSource>,
+    pub(crate) health_aware: bool,
+    /// The TTL of what has no other, in seconds.
+    pub(crate) ttl: u32,
+    /// The longest relative name that is one together with the domain, in bytes.
+    pub(crate) max_name: usize,
 }
 
 impl Apex {
@@ -114,8 +164,11 @@ impl Apex {
         let domain = wire::absolute(&text)
             .filter(|domain| domain.len() <= MAX_DOMAIN && text.bytes().all(allowed))
             .ok_or_else(|| ConfigError::Domain(config.domain.clone()))?;
-        if config.ttl > MAX_TTL {
-            return Err(ConfigError::Ttl(config.ttl));
+        let minimum = config.soa_minimum.unwrap_or(config.ttl);
+        for (setting, seconds) in [("ttl", config.ttl), ("soa-minimum", minimum)] {
+            if seconds > MAX_TTL {
+                return Err(ConfigError::Ttl { setting, seconds });
+            }
         }
         let mname = config.soa_mname.clone().unwrap_or_else(|| format!("ns1.{text}"));
         let rname = config.soa_rname.clone().unwrap_or_else(|| format!("root.ns1.{text}"));
@@ -123,34 +176,37 @@ impl Apex {
             let error = || ConfigError::Name { setting, text: text.to_owned() };
             wire::absolute(&text.replace('@', ".")).ok_or_else(error)
         };
-        Ok(Apex {
-            ttl: config.ttl,
-            srv_weight: config.srv_weight,
+        let rules = Rules {
             label_rule: config.label_rule,
+            ip_sources: config.ip_sources.clone(),
+            health_aware: config.health_aware,
+            ttl: config.ttl,
+            max_name: wire::MAX_NAME - domain.len(),
+        };
+        let own = !config.framework.is_empty();
+        let leader_names: &[&str] = if own { &["leader", "master", "master0"] } else { &[] };
+        Ok(Apex {
+            srv_weight: config.srv_weight,
+            rules,
             mname: name("soa-mname", &mname)?,
             rname: name("soa-rname", &rname)?,
-            soa_times: [config.soa_refresh, config.soa_retry, config.soa_expire],
-            fixed: fixed_names(config, &mname, &text),
+            soa_times: [config.soa_refresh, config.soa_retry, config.soa_expire, minimum],
+            host_names: host_names(config, &mname, &text),
+            leader_names: leader_names.iter().map(|name| (*name).to_owned()).collect(),
+            host_addresses: config.host_addresses.clone(),
             domain,
             seed: config.seed,
         })
     }
 }
 
-/// The names that Mesos-DNS makes for masters, framework and itself; all of them are this host.
-fn fixed_names(config: &DnsConfig, mname: &str, domain: &str) -> Vec<(String, Vec<IpAddr>)> {
-    if config.host_addresses.is_empty() {
-        return Vec::new();
-    }
+/// The name server, if it is inside the domain, and the own framework.
+fn host_names(config: &DnsConfig, mname: &str, domain: &str) -> Vec<String> {
     let server = mname.trim_end_matches('.').to_ascii_lowercase();
     let server = server.strip_suffix(domain).and_then(|name| name.strip_suffix('.'));
     let framework = naming::dotted(&config.framework, config.label_rule);
-    ["leader", "master", "master0"]
-        .into_iter()
-        .chain(server)
-        .chain(Some(framework.as_str()).filter(|name| !name.is_empty()))
-        .map(|name| (name.to_owned(), config.host_addresses.clone()))
-        .collect()
+    let names = server.into_iter().chain(Some(framework.as_str()).filter(|name| !name.is_empty()));
+    names.map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -174,18 +230,19 @@ mod tests {
         assert!(error.starts_with("soa-mname: "), "{error}");
         assert_eq!(with(|c| c.soa_rname = Some("me@example.org".to_owned())), Ok(()));
         assert!(with(|c| c.ttl = MAX_TTL + 1).unwrap_err().starts_with("ttl: "));
+        let error = with(|c| c.soa_minimum = Some(MAX_TTL + 1)).unwrap_err();
+        assert!(error.starts_with("soa-minimum: "), "{error}");
     }
 
     #[test]
-    fn fixed_names_are_this_host() {
-        let host_addresses = vec![IpAddr::from([127, 0, 0, 1])];
-        let names = |config: DnsConfig| -> Vec<String> {
-            Apex::new(&config).unwrap().fixed.into_iter().map(|(name, _)| name).collect()
-        };
-        let config = DnsConfig { host_addresses, ..DnsConfig::default() };
-        assert_eq!(names(config.clone()), ["leader", "master", "master0", "ns1", "marathon"]);
-        let outside = DnsConfig { soa_mname: Some("ns.example.org".to_owned()), ..config };
-        assert_eq!(names(outside), ["leader", "master", "master0", "marathon"]);
-        assert!(names(DnsConfig::default()).is_empty());
+    fn names_of_this_host() {
+        let names = |config: DnsConfig| -> Vec<String> { Apex::new(&config).unwrap().host_names };
+        assert_eq!(names(DnsConfig::default()), ["ns1", "marathon"]);
+        let outside =
+            DnsConfig { soa_mname: Some("ns.example.org".to_owned()), ..DnsConfig::default() };
+        assert_eq!(names(outside), ["marathon"]);
+        let no_control_plane = DnsConfig { framework: String::new(), ..DnsConfig::default() };
+        assert_eq!(names(no_control_plane.clone()), ["ns1"]);
+        assert!(Apex::new(&no_control_plane).unwrap().leader_names.is_empty());
     }
 }

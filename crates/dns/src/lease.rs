@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use foldhash::quality::RandomState;
 use waymark_model::TaskId;
 
 /// What is added to every lease for the way of the answer to the client.
@@ -23,6 +24,27 @@ pub const MAX_RETIRED: usize = 65_536;
 /// A point on this process's clock, in milliseconds; 0 stands for "never".
 pub type Tick = u64;
 
+/// The time of an answer, in both forms that answers need.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The instant.
+    pub instant: Instant,
+    /// The same on the clock of leases.
+    pub tick: Tick,
+}
+
+impl Moment {
+    /// When a lease given now for `ttl` seconds ends.
+    pub fn lease_end(&self, ttl: u32) -> Tick {
+        lease_end(self.tick, u64::from(ttl) * 1000)
+    }
+}
+
+fn lease_end(now: Tick, ttl_ms: u64) -> Tick {
+    let end = now.saturating_add(ttl_ms).saturating_add(MARGIN.as_millis() as u64);
+    (end / STEP_MS + 1).saturating_mul(STEP_MS)
+}
+
 /// Turns instants into ticks and back.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -35,11 +57,10 @@ impl Clock {
         Clock { epoch }
     }
 
-    /// When a lease given at `now` for `ttl` ends.
-    pub fn lease_end(&self, now: Instant, ttl: Duration) -> Tick {
-        let end = now.saturating_duration_since(self.epoch) + ttl + MARGIN;
-        let millis = u64::try_from(end.as_millis()).unwrap_or(u64::MAX - STEP_MS);
-        (millis / STEP_MS + 1) * STEP_MS
+    /// An instant as the time of an answer.
+    pub fn moment(&self, instant: Instant) -> Moment {
+        let tick = instant.saturating_duration_since(self.epoch).as_millis();
+        Moment { instant, tick: u64::try_from(tick).unwrap_or(u64::MAX) }
     }
 
     fn instant(&self, tick: Tick) -> Option<Instant> {
@@ -84,11 +105,18 @@ pub struct Leases {
 
 #[derive(Debug, Default)]
 struct Table {
-    by_task: HashMap<TaskId, Arc<Lease>>,
+    by_task: HashMap<TaskId, Named, RandomState>,
     /// Tasks that lost their names, in that order.
     retired: VecDeque<Arc<Lease>>,
     /// The latest end among those that were forgotten before it.
     forgotten_until: Tick,
+}
+
+#[derive(Debug)]
+struct Named {
+    lease: Arc<Lease>,
+    /// How many contributors name the task.
+    by: usize,
 }
 
 impl Leases {
@@ -102,38 +130,51 @@ impl Leases {
         &self.clock
     }
 
-    /// The task's lease, made when there is none. A task that comes back finds its old one.
-    pub fn of(&self, task: &TaskId) -> Arc<Lease> {
+    /// The leases of tasks that are about to be named, made where there are none. A task that
+    /// comes back finds its old one. Each is to be given back to [`Leases::release`].
+    pub fn of_each<'t>(&self, tasks: impl Iterator<Item = &'t TaskId>) -> Box<[Arc<Lease>]> {
         let mut table = self.lock();
-        if let Some(lease) = table.by_task.get(task) {
-            return lease.clone();
-        }
-        let lease = Arc::new(Lease { task: task.clone(), until: AtomicU64::new(0) });
-        table.by_task.insert(task.clone(), lease.clone());
-        lease
+        tasks
+            .map(|task| {
+                let named = table.by_task.entry(task.clone()).or_insert_with(|| Named {
+                    lease: Arc::new(Lease { task: task.clone(), until: AtomicU64::new(0) }),
+                    by: 0,
+                });
+                named.by += 1;
+                named.lease.clone()
+            })
+            .collect()
     }
 
     /// Until when an address of the task may be cached; `None` = never handed out, or long over.
     pub fn until(&self, task: &TaskId) -> Option<Instant> {
         let table = self.lock();
-        let tick = table.by_task.get(task).map_or(table.forgotten_until, |lease| lease.until());
+        let tick =
+            table.by_task.get(task).map_or(table.forgotten_until, |named| named.lease.until());
         self.clock.instant(tick)
     }
 
-    /// Takes the tasks that are not named any more, and forgets the expired ones. To be called
-    /// when no zone that names them exists any more.
-    pub fn retire(&self, now: Instant, tasks: impl IntoIterator<Item = Arc<Lease>>) {
+    /// Takes back the leases of contributors that are gone, and forgets the expired ones of tasks
+    /// that nobody names any more. To be called when no answer is made of these contributors.
+    pub fn release(&self, now: Instant, gone: &[Arc<Lease>]) {
         let mut table = self.lock();
-        table.retired.extend(tasks);
+        let table = &mut *table;
+        for lease in gone {
+            let Some(named) = table.by_task.get_mut(&lease.task) else { continue };
+            named.by = named.by.saturating_sub(1);
+            if named.by == 0 {
+                table.retired.push_back(lease.clone());
+            }
+        }
         while let Some(lease) = table.retired.front() {
-            // Held by the two tables here only: nobody names it.
-            let named = Arc::strong_count(lease) > 2;
             let over = self.clock.instant(lease.until()).is_none_or(|until| until < now);
-            let crowded = table.retired.len() > MAX_RETIRED;
-            if !named && !over && !crowded {
+            let named = table.by_task.get(&lease.task);
+            // Named again, or forgotten already by an earlier entry of this list.
+            let other = named.is_none_or(|named| named.by > 0 || !Arc::ptr_eq(&named.lease, lease));
+            if !other && !over && table.retired.len() <= MAX_RETIRED {
                 break;
             }
-            if let Some(lease) = table.retired.pop_front().filter(|_| !named) {
+            if let Some(lease) = table.retired.pop_front().filter(|_| !other) {
                 if !over {
                     table.forgotten_until = table.forgotten_until.max(lease.until());
                 }
@@ -162,10 +203,15 @@ impl Leases {
 mod tests {
     use super::*;
 
-    const TTL: Duration = Duration::from_secs(5);
+    const TTL: u32 = 5;
+    const SECONDS: Duration = Duration::from_secs(5);
 
     fn leases(at: Instant) -> Leases {
         Leases::new(Clock::new(at))
+    }
+
+    fn take(leases: &Leases, task: &TaskId) -> Arc<Lease> {
+        leases.of_each([task].into_iter())[0].clone()
     }
 
     #[test]
@@ -174,9 +220,9 @@ mod tests {
         let clock = Clock::new(epoch);
         for millis in [0, 1, 63, 64, 65, 12_345] {
             let now = epoch + Duration::from_millis(millis);
-            let until = clock.instant(clock.lease_end(now, TTL)).unwrap();
-            assert!(until > now + TTL + MARGIN);
-            assert!(until <= now + TTL + MARGIN + Duration::from_millis(STEP_MS));
+            let until = clock.instant(clock.moment(now).lease_end(TTL)).unwrap();
+            assert!(until > now + SECONDS + MARGIN);
+            assert!(until <= now + SECONDS + MARGIN + Duration::from_millis(STEP_MS));
         }
     }
 
@@ -186,43 +232,50 @@ mod tests {
         let leases = leases(start);
         let (task, other) = (TaskId::from_text("t"), TaskId::from_text("o"));
         assert_eq!(leases.until(&task), None);
-        let lease = leases.of(&task);
+        let lease = take(&leases, &task);
         assert_eq!(leases.until(&task), None);
-        lease.note(leases.clock().lease_end(start, TTL));
+        lease.note(leases.clock().moment(start).lease_end(TTL));
         let until = leases.until(&task).unwrap();
         lease.note(1);
         assert_eq!(leases.until(&task), Some(until), "never shortened");
 
-        leases.retire(start, [lease]);
+        // Named by two, and one of them goes.
+        let second = take(&leases, &task);
+        leases.release(until + SECONDS, &[second]);
+        assert_eq!(leases.until(&task), Some(until));
+
+        leases.release(start, &[lease]);
         assert_eq!(leases.until(&task), Some(until));
         // It comes back and goes again.
-        let again = leases.of(&task);
+        let again = take(&leases, &task);
         assert_eq!(leases.until(&task), Some(until));
-        leases.retire(until + TTL, [again]);
+        leases.release(start, std::slice::from_ref(&again));
+        leases.release(until + SECONDS, &[]);
         assert_eq!(leases.until(&task), None);
         assert!(leases.is_empty());
 
         // Named again while still in the list of the retired: stays known.
-        let lease = leases.of(&other);
-        leases.retire(start, [lease.clone()]);
+        let lease = take(&leases, &other);
         lease.note(7);
+        leases.release(start, &[lease]);
+        let lease = take(&leases, &other);
+        leases.release(until + SECONDS, &[]);
         assert!(leases.until(&other).is_some());
+        leases.release(until + SECONDS, &[lease]);
+        assert!(leases.is_empty());
     }
 
     #[test]
     fn too_many_are_folded_into_one() {
         let start = Instant::now();
         let leases = leases(start);
-        let end = leases.clock().lease_end(start, TTL);
-        let all: Vec<_> = (0..=MAX_RETIRED)
-            .map(|n| {
-                let lease = leases.of(&TaskId::from_text(&n.to_string()));
-                lease.note(end);
-                lease
-            })
-            .collect();
-        leases.retire(start, all);
+        let end = leases.clock().moment(start).lease_end(TTL);
+        let tasks: Vec<TaskId> =
+            (0..=MAX_RETIRED).map(|n| TaskId::from_text(&n.to_string())).collect();
+        let all = leases.of_each(tasks.iter());
+        all.iter().for_each(|lease| lease.note(end));
+        leases.release(start, &all);
         assert_eq!(leases.len(), MAX_RETIRED);
-        assert!(leases.until(&TaskId::from_text("0")).unwrap() > start + TTL);
+        assert!(leases.until(&TaskId::from_text("0")).unwrap() > start + SECONDS);
     }
 }

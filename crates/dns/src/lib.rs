@@ -2,9 +2,9 @@
 //! them, over UDP and TCP.
 //!
 //! ```text
-//! catalog ──► naming ──► records ──► zone ──► answer ──► server ──► clients
-//!             (rules)   (one app)   (all)    (bytes)    (sockets)
-//!                                               │
+//! catalog ──► tasks ──► compile ──► build ──► zone ──► answer ──► server ──► clients
+//!            (naming)  (records)  (changes)  (all)    (bytes)    (sockets)
+//!                                                        │
 //! control ◄── output: applied version, leases ◄─┘
 //! ```
 //!
@@ -18,6 +18,8 @@
 
 pub mod access;
 pub mod answer;
+mod build;
+mod compile;
 mod config;
 #[cfg(test)]
 mod fixtures;
@@ -29,11 +31,14 @@ pub mod naming;
 mod output;
 mod records;
 mod server;
+mod slots;
 pub mod stats;
+mod tasks;
 mod wire;
 mod zone;
 
-pub use config::{ConfigError, DnsConfig, MAX_DOMAIN, MAX_TTL};
+pub use build::Builder;
+pub use config::{ConfigError, DnsConfig, IpSource, MAX_DOMAIN, MAX_TTL};
 pub use output::Dns;
 pub use server::{BindError, Server, Sockets};
 pub use stats::Stats;

@@ -107,15 +107,20 @@ fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes.min(text.len()))]
 }
 
-/// The names of an app's tasks below their framework: the name that Marathon puts into a task's
-/// DiscoveryInfo as it is (`web.shop`), and as one label (`web-shop`). One where both are equal.
-pub fn task_names(app: &AppId, rule: LabelRule) -> Vec<String> {
-    let raw = app.task_name();
-    let one_label = label(&raw, rule);
-    let mut names = vec![raw, one_label];
-    names.dedup();
-    names.retain(|name| !name.is_empty());
-    names
+/// A name from DiscoveryInfo in both its forms: as it is (`web.shop`), and as one label
+/// (`web-shop`). One where both are equal.
+pub fn both_forms(name: &str, rule: LabelRule) -> Vec<String> {
+    let mut forms = vec![name.to_owned(), label(name, rule)];
+    forms.dedup();
+    forms
+}
+
+/// The labels of a port's protocol: any text is one, none stands for both.
+pub fn protocols(protocol: &str, rule: LabelRule) -> Vec<String> {
+    match label(protocol, rule) {
+        none if none.is_empty() => vec!["tcp".to_owned(), "udp".to_owned()],
+        protocol => vec![protocol],
+    }
 }
 
 /// The name under which people look for an app: `/shop/web` of `marathon` in `mesos` is
@@ -203,11 +208,24 @@ mod tests {
     #[test]
     fn names_of_apps() {
         let app = |text| PathId::parse(text).unwrap();
-        let names = |text| task_names(&app(text), LabelRule::Rfc1123);
+        let names = |text| both_forms(&app(text).task_name(), LabelRule::Rfc1123);
         assert_eq!(names("/web"), ["web"]);
         assert_eq!(names("/shop/web"), ["web.shop", "web-shop"]);
         assert_eq!(names("/a.b/c-d"), ["c-d.a.b", "c-d-a-b"]);
         assert_eq!(app_name(&app("/shop/web"), "Marathon", "mesos"), "web-shop.marathon.mesos");
+    }
+
+    #[test]
+    fn protocols_of_ports() {
+        for (text, want) in [
+            ("tcp", &["tcp"][..]),
+            ("UDP", &["udp"]),
+            ("udp,tcp", &["udptcp"]),
+            ("", &["tcp", "udp"]),
+            ("-", &["tcp", "udp"]),
+        ] {
+            assert_eq!(protocols(text, LabelRule::Rfc1123), want, "{text:?}");
+        }
     }
 
     proptest! {

@@ -27,8 +27,9 @@ use arc_swap::{ArcSwap, Guard};
 use waymark_catalog::{InUse, Output, Reader};
 use waymark_model::{Catalog, TaskId, Version};
 
+use crate::build::Builder;
 use crate::config::{ConfigError, DnsConfig};
-use crate::lease::{Clock, Leases, Tick};
+use crate::lease::{Clock, Leases, Moment};
 use crate::stats::{Counters, Stats};
 use crate::zone::{Lookup, Zone};
 
@@ -36,6 +37,8 @@ use crate::zone::{Lookup, Zone};
 pub struct Dns {
     pub(crate) config: DnsConfig,
     zone: ArcSwap<Zone>,
+    /// Until somebody follows the catalog with it.
+    builder: Mutex<Option<Builder>>,
     leases: Leases,
     applied: AtomicU64,
     counters: Mutex<Vec<Arc<Counters>>>,
@@ -49,8 +52,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 impl Dns {
     /// A server without names yet. The error names the setting that is wrong.
     pub fn new(config: DnsConfig) -> Result<Dns, ConfigError> {
+        let builder = Builder::new(&config)?;
         Ok(Dns {
-            zone: ArcSwap::from_pointee(Zone::new(&config)?),
+            zone: ArcSwap::from_pointee(builder.zone().clone()),
+            builder: Mutex::new(Some(builder)),
             leases: Leases::new(Clock::new(Instant::now())),
             applied: AtomicU64::new(0),
             counters: Mutex::default(),
@@ -63,11 +68,16 @@ impl Dns {
     /// once, best on another thread than the workers: the first catalog may keep it busy for a
     /// while.
     pub async fn follow(&self, mut reader: Reader) {
+        let builder = self.builder.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut builder) = builder else {
+            tracing::error!("the names follow a catalog already");
+            return;
+        };
         let mut seen = Arc::new(Catalog::default());
         let mut next = Some(reader.latest());
         while let Some(catalog) = next {
             if catalog.version != seen.version {
-                self.apply(&seen, &catalog).await;
+                self.apply(&mut builder, &seen, &catalog).await;
                 seen = catalog;
             }
             next = reader.changed().await;
@@ -75,10 +85,9 @@ impl Dns {
     }
 
     /// Replaces the zone made from `before` by one made from `after`.
-    async fn apply(&self, before: &Catalog, after: &Catalog) {
-        let mut zone = Zone::clone(&self.zone.load());
-        let gone = zone.advance(before, after, &self.leases);
-        let mut old = self.zone.swap(Arc::new(zone));
+    async fn apply(&self, builder: &mut Builder, before: &Catalog, after: &Catalog) {
+        let gone = builder.advance(before, after, &self.leases);
+        let mut old = self.zone.swap(Arc::new(builder.zone().clone()));
         let mut looks = 0;
         while Arc::get_mut(&mut old).is_none() {
             looks += 1;
@@ -89,9 +98,8 @@ impl Dns {
             }
         }
         self.applied.store(after.version, Ordering::Release);
-        // The old zone held records that hold leases.
         drop(old);
-        self.leases.retire(Instant::now(), gone);
+        self.leases.release(Instant::now(), &gone);
         tracing::debug!(version = after.version, "names follow the catalog");
     }
 
@@ -127,9 +135,9 @@ impl Dns {
         self.zone.load()
     }
 
-    /// When a lease given now ends.
-    pub(crate) fn lease_end(&self, now: Instant) -> Tick {
-        self.leases.clock().lease_end(now, Duration::from_secs(self.config.ttl.into()))
+    /// The time of answers made now.
+    pub(crate) fn moment(&self, now: Instant) -> Moment {
+        self.leases.clock().moment(now)
     }
 }
 

@@ -12,7 +12,7 @@ pub const MAX_NAME: usize = 255;
 /// empty or too long label, or more bytes than a name may have, leaves `out` as it was.
 pub fn push_labels(out: &mut Vec<u8>, text: &str) -> bool {
     let start = out.len();
-    for label in text.split('.') {
+    for label in text.as_bytes().split(|b| *b == b'.') {
         let fits = (1..=MAX_LABEL).contains(&label.len())
             && out.len() - start + 1 + label.len() < MAX_NAME;
         let Some(length) = u8::try_from(label.len()).ok().filter(|_| fits) else {
@@ -20,7 +20,7 @@ pub fn push_labels(out: &mut Vec<u8>, text: &str) -> bool {
             return false;
         };
         out.push(length);
-        out.extend(label.bytes().map(|b| b.to_ascii_lowercase()));
+        out.extend(label.iter().map(u8::to_ascii_lowercase));
     }
     true
 }

@@ -1,43 +1,34 @@
-//! The zone: all names of the domain, made from the catalog change by change.
+//! The zone: all names of the domain, as answers and lists are read from it.
 //!
-//! Input: the settings and pairs of catalog snapshots. Output: a value that answers are read from.
-//! Pure. A copy costs a few pointers and shares everything; what changes afterwards is copied then,
-//! in proportion to the change. So the updater advances a copy and publishes it whole.
+//! Made by [`crate::build`]; a value that never changes once it is published. A copy costs a few
+//! pointers and shares everything; what changes afterwards is copied then, in proportion to the
+//! change.
 //!
-//! Each app contributes [`Records`] of its own. Names on which apps collide are unions: the index
+//! Contributors have [`Records`] of their own. Names on which they collide are unions: the index
 //! knows every contributor's entry, and taking one away never touches another's.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use imbl::{OrdMap, Vector};
-use waymark_model::{AppId, Catalog, TaskId, Version};
+use imbl::OrdMap;
+use waymark_model::Version;
 
 use crate::config::{Apex, ConfigError, DnsConfig};
-use crate::index::{Index, Place};
-use crate::lease::{Lease, Leases};
+use crate::index::Index;
 use crate::records::{Entry, Records, Value};
+use crate::slots::Slots;
 use crate::wire;
-
-/// The slots of contributors that are not apps.
-const FIXED: u32 = 0;
-const AGENTS: u32 = 1;
 
 /// All names of the domain.
 #[derive(Clone)]
 pub struct Zone {
-    apex: Arc<Apex>,
-    version: Version,
-    index: Index,
-    contributors: Vector<Option<Arc<Records>>>,
-    slots: OrdMap<AppId, u32>,
-    free_slots: Vector<u32>,
+    pub(crate) apex: Arc<Apex>,
+    pub(crate) version: Version,
+    pub(crate) index: Index,
+    pub(crate) slots: Slots,
     /// Names that have names below them, with the number of contributors of these. They exist
     /// without having records (RFC 8020: "empty non-terminals").
-    above: OrdMap<Arc<[u8]>, u32>,
-    /// Agents of named tasks, with the number of apps that have one there.
-    agents: OrdMap<IpAddr, u32>,
+    above: OrdMap<Arc<[u8]>, i64>,
 }
 
 /// What the zone has under a name.
@@ -73,119 +64,24 @@ impl Zone {
     }
 
     pub(crate) fn at(apex: Apex) -> Zone {
-        let fixed = Records::fixed(apex.fixed.iter().map(|(n, a)| (n.as_str(), a.clone())));
-        let mut zone = Zone {
+        Zone {
             version: 0,
             index: Index::new(apex.seed),
-            contributors: Vector::from_iter([None, None]),
-            slots: OrdMap::new(),
-            free_slots: Vector::new(),
+            slots: Slots::default(),
             above: OrdMap::new(),
-            agents: OrdMap::new(),
             apex: Arc::new(apex),
-        };
-        zone.replace(FIXED, Some(Arc::new(fixed)));
-        zone
+        }
     }
 
-    /// Follows the catalog from `before`, of which this zone was made, to `after`. The cost is that
-    /// of the apps that changed. Gives the leases of the tasks that lost their names.
-    pub fn advance(
-        &mut self,
-        before: &Catalog,
-        after: &Catalog,
-        leases: &Leases,
-    ) -> Vec<Arc<Lease>> {
-        let mut gone = Vec::new();
-        let agents = self.agents.clone();
-        for change in after.changes_since(before) {
-            let records = change
-                .after
-                .and_then(|app| Records::of_app(app, self.apex.label_rule, leases))
-                .map(Arc::new);
-            self.replace_app(change.app, records, &mut gone);
-        }
-        if !self.agents.ptr_eq(&agents) && !self.agents.keys().eq(agents.keys()) {
-            self.name_agents();
-        }
-        self.version = after.version;
-        gone
-    }
-
-    fn replace_app(
-        &mut self,
-        app: &AppId,
-        after: Option<Arc<Records>>,
-        gone: &mut Vec<Arc<Lease>>,
-    ) {
-        let slot = match self.slots.get(app) {
-            Some(slot) => *slot,
-            None if after.is_none() => return,
-            None => self.take_slot(app),
-        };
-        if after.is_none() {
-            self.slots.remove(app);
-            self.free_slots.push_back(slot);
-        }
-        if let Some(after) = &after {
-            for agent in after.agents() {
-                count_up(&mut self.agents, *agent);
+    /// Changes the numbers of contributors below names.
+    pub(crate) fn count_above(&mut self, changes: impl IntoIterator<Item = (Box<[u8]>, i64)>) {
+        for (name, change) in changes.into_iter().filter(|(_, change)| *change != 0) {
+            let count = self.above.get(&*name).copied().unwrap_or(0) + change;
+            match count {
+                0 => drop(self.above.remove(&*name)),
+                count => drop(self.above.insert(Arc::from(name), count)),
             }
         }
-        let Some(before) = self.replace(slot, after.clone()) else { return };
-        for agent in before.agents() {
-            count_down(&mut self.agents, agent);
-        }
-        let stay: BTreeSet<&TaskId> =
-            after.iter().flat_map(|records| records.leases()).map(|lease| lease.task()).collect();
-        let leave = before.leases().iter().filter(|lease| !stay.contains(lease.task()));
-        gone.extend(leave.cloned());
-    }
-
-    /// Puts a contributor's records in place of those it had, which it gives back.
-    fn replace(&mut self, slot: u32, after: Option<Arc<Records>>) -> Option<Arc<Records>> {
-        let place = self.contributors.get_mut(slot as usize)?;
-        let before = std::mem::replace(place, after.clone());
-        self.replace_names(slot, before.as_deref(), after.as_deref());
-        let had: BTreeSet<&[u8]> = before.iter().flat_map(|records| records.above()).collect();
-        let has: BTreeSet<&[u8]> = after.iter().flat_map(|records| records.above()).collect();
-        has.difference(&had).for_each(|name| count_up(&mut self.above, Arc::from(*name)));
-        had.difference(&has).for_each(|name| count_down(&mut self.above, *name));
-        before
-    }
-
-    /// Brings the index up to date; most changes leave most names at their places.
-    fn replace_names(&mut self, slot: u32, before: Option<&Records>, after: Option<&Records>) {
-        let length = |records: Option<&Records>| records.map_or(0, Records::len);
-        for entry in 0..length(before).max(length(after)) {
-            let had = before.and_then(|records| records.name_at(entry));
-            let has = after.and_then(|records| records.name_at(entry));
-            if had == has {
-                continue;
-            }
-            if let Some(name) = had {
-                self.index.remove(name, Place { slot, entry });
-            }
-            if let Some(name) = has {
-                self.index.insert(name, Place { slot, entry });
-            }
-        }
-    }
-
-    fn take_slot(&mut self, app: &AppId) -> u32 {
-        let slot = self.free_slots.pop_back().unwrap_or_else(|| {
-            self.contributors.push_back(None);
-            u32::try_from(self.contributors.len() - 1).unwrap_or(u32::MAX)
-        });
-        self.slots.insert(app.clone(), slot);
-        slot
-    }
-
-    /// `slave.D`: every agent that runs a named task; without one the name does not exist.
-    fn name_agents(&mut self) {
-        let agents: Vec<IpAddr> = self.agents.keys().copied().collect();
-        let records = (!agents.is_empty()).then(|| Records::fixed([("slave", agents)]));
-        self.replace(AGENTS, records.map(Arc::new));
     }
 
     /// The catalog version this zone was made from; 0 = none yet.
@@ -251,7 +147,7 @@ impl Zone {
 
     /// The records of a contributor.
     pub(crate) fn records(&self, slot: u32) -> Option<&Records> {
-        self.contributors.get(slot as usize)?.as_deref()
+        self.slots.get(slot)
     }
 
     pub(crate) fn apex(&self) -> &Apex {
@@ -264,29 +160,13 @@ impl Zone {
 
     /// Every name with records, as text.
     #[cfg(test)]
-    pub(crate) fn names(&self) -> BTreeSet<String> {
-        let names = |records: &Arc<Records>| -> Vec<String> {
-            let names = (0..records.len()).filter_map(|place| records.name_at(place));
-            names.map(|name| self.text(name)).collect()
+    pub(crate) fn names(&self) -> std::collections::BTreeSet<String> {
+        let names = |records: &Records| -> Vec<String> {
+            let with_records = |entry: &&Entry| !records.values(entry).is_empty();
+            let entries = records.entries.iter().filter(with_records);
+            entries.map(|entry| self.text(records.name(entry))).collect()
         };
-        self.contributors.iter().flatten().flat_map(names).collect()
-    }
-}
-
-fn count_up<K: Ord + Clone>(counts: &mut OrdMap<K, u32>, key: K) {
-    *counts.entry(key).or_insert(0) += 1;
-}
-
-fn count_down<K, Q>(counts: &mut OrdMap<K, u32>, key: &Q)
-where
-    K: Ord + Clone + std::borrow::Borrow<Q>,
-    Q: Ord + ?Sized,
-{
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
-        }
+        self.slots.iter().flat_map(|(_, records)| names(records)).collect()
     }
 }
 

@@ -64,7 +64,7 @@ struct Read {
 fn get(zone: &Zone, ask: Ask<'_>, transport: Transport) -> Read {
     let packet = ask.packet();
     let mut out = Vec::new();
-    let outcome = Answerer::new(3).answer(zone, &packet, transport, 640, &mut out).unwrap();
+    let outcome = Answerer::new(3).answer(zone, &packet, transport, HOST, now(), &mut out).unwrap();
     read(&out, outcome)
 }
 
@@ -239,7 +239,7 @@ fn edns() {
     // DO comes back, as RFC 3225 wants it.
     let mut out = Vec::new();
     let packet = Ask { edns: Some((1232, 0)), ..ask("mesos", qtype::SOA) }.packet();
-    Answerer::new(1).answer(&zone, &packet, Transport::Udp, 1, &mut out);
+    Answerer::new(1).answer(&zone, &packet, Transport::Udp, HOST, now(), &mut out);
     assert!(Message::from_octets(&*out).unwrap().opt().unwrap().dnssec_ok());
     assert_eq!(Message::from_octets(&*out).unwrap().opt_rcode(), OptRcode::NOERROR);
 }
@@ -305,7 +305,8 @@ fn the_order_is_random() {
     let mut firsts = std::collections::BTreeMap::<_, u32>::new();
     let mut out = Vec::new();
     for _ in 0..4000 {
-        let outcome = answerer.answer(&zone, &packet, Transport::Udp, 1, &mut out).unwrap();
+        let outcome =
+            answerer.answer(&zone, &packet, Transport::Udp, HOST, now(), &mut out).unwrap();
         *firsts.entry(read(&out, outcome).answer.swap_remove(0)).or_default() += 1;
     }
     assert_eq!(firsts.len(), 4);
@@ -357,7 +358,7 @@ fn odd_packets() {
     let good = Ask { edns: Some((1232, 0)), ..ask("web-shop.marathon.mesos", qtype::A) }.packet();
     let answer = |packet: &[u8]| {
         let mut out = Vec::new();
-        let outcome = Answerer::new(1).answer(&zone, packet, Transport::Udp, 1, &mut out);
+        let outcome = Answerer::new(1).answer(&zone, packet, Transport::Udp, HOST, now(), &mut out);
         outcome.map(|outcome| (outcome.rcode, out.len()))
     };
     let changed = |change: &dyn Fn(&mut Vec<u8>)| {
@@ -482,7 +483,7 @@ proptest! {
         }
         let transport = if tcp { Transport::Tcp } else { Transport::Udp };
         let mut out = Vec::new();
-        if Answerer::new(1).answer(&zone, &packet, transport, 1, &mut out).is_some() {
+        if Answerer::new(1).answer(&zone, &packet, transport, HOST, now(), &mut out).is_some() {
             check_reply(&packet, transport, &out)?;
         }
     }
@@ -498,7 +499,7 @@ proptest! {
         }
         let transport = if tcp { Transport::Tcp } else { Transport::Udp };
         let mut out = Vec::new();
-        if Answerer::new(1).answer(&zone, &packet, transport, 1, &mut out).is_some() {
+        if Answerer::new(1).answer(&zone, &packet, transport, HOST, now(), &mut out).is_some() {
             check_reply(&packet, transport, &out)?;
         }
     }

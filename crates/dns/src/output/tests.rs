@@ -69,8 +69,8 @@ fn applied_waits_for_answers_in_the_making() {
     // The answer is made late, from the old zone, and its lease is still seen in time.
     assert_eq!(dns.applied(), 1);
     let mut out = Vec::new();
-    let end = dns.lease_end(Instant::now());
-    Answerer::new(1).answer(&zone, QUERY, Transport::Udp, end, &mut out).unwrap();
+    let now = dns.moment(Instant::now());
+    Answerer::new(1).answer(&zone, QUERY, Transport::Udp, HOST, now, &mut out).unwrap();
     assert_eq!(dns.applied(), 1);
     drop(zone);
     wait_until("2", || dns.applied() == 2);
@@ -97,8 +97,8 @@ fn no_answer_is_older_than_what_is_applied() {
                 while !stop.load(Ordering::Relaxed) {
                     for _ in 0..16 {
                         let zone = dns.zone();
-                        let end = dns.lease_end(Instant::now());
-                        answerer.answer(&zone, QUERY, Transport::Udp, end, &mut out);
+                        let now = dns.moment(Instant::now());
+                        answerer.answer(&zone, QUERY, Transport::Udp, HOST, now, &mut out);
                         assert!(dns.applied() <= zone.version());
                     }
                     answers.fetch_add(16, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! Queries over TCP: any number on one connection, also many at once (RFC 7766).
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -37,8 +37,8 @@ pub(super) async fn serve(
             accepted = accept(&listeners) => accepted,
             Some(_) = connections.join_next() => continue,
         };
-        let stream = match stream {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match stream {
+            Ok(accepted) => accepted,
             Err(e) => {
                 tracing::warn!(error = %e, "cannot accept DNS connections");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -53,6 +53,7 @@ pub(super) async fn serve(
         seed = seed.wrapping_add(0x1_0001);
         let connection = Connection {
             stream,
+            client: peer.ip(),
             answerer: Answerer::new(dns.config.seed ^ seed),
             input: Vec::new(),
             output: Vec::new(),
@@ -79,6 +80,7 @@ async fn accept(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)
 
 struct Connection {
     stream: TcpStream,
+    client: IpAddr,
     answerer: Answerer,
     /// What has been read and not answered.
     input: Vec<u8>,
@@ -117,7 +119,7 @@ impl Connection {
     /// bytes they were, and whether there may be more. Never waits, since it holds the zone.
     fn answer_whole(&mut self, dns: &Dns, counters: &Counters) -> io::Result<(usize, bool)> {
         let zone = dns.zone();
-        let lease_end = dns.lease_end(Instant::now());
+        let now = dns.moment(Instant::now());
         let mut used = 0;
         while self.output.len() < SEND_AT {
             let rest = self.input.get(used..).unwrap_or_default();
@@ -127,8 +129,8 @@ impl Connection {
                 return Err(io::ErrorKind::InvalidData.into());
             }
             let Some(packet) = rest.get(..length) else { return Ok((used, false)) };
-            let outcome =
-                self.answerer.answer(&zone, packet, Transport::Tcp, lease_end, &mut self.reply);
+            let (client, reply) = (self.client, &mut self.reply);
+            let outcome = self.answerer.answer(&zone, packet, Transport::Tcp, client, now, reply);
             counters.count(Transport::Tcp, outcome);
             if outcome.is_none() {
                 return Err(io::ErrorKind::InvalidData.into());

@@ -49,10 +49,10 @@ pub(super) fn serve(
 /// Answers a batch from one look at the zone and the clock. Never waits, since it holds the zone.
 fn answer(dns: &Dns, counters: &Counters, answerer: &mut Answerer, batch: &mut Batch) {
     let zone = dns.zone();
-    let lease_end = dns.lease_end(Instant::now());
+    let now = dns.moment(Instant::now());
     for slot in batch.received() {
-        let Some((_client, packet, reply)) = slot.parts() else { continue };
-        let outcome = answerer.answer(&zone, packet, Transport::Udp, lease_end, reply);
+        let Some((client, packet, reply)) = slot.parts() else { continue };
+        let outcome = answerer.answer(&zone, packet, Transport::Udp, client, now, reply);
         counters.count(Transport::Udp, outcome);
     }
 }

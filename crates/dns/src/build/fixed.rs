@@ -1,0 +1,119 @@
+//! Names that are not those of tasks: this host, masters, frameworks, agents, by Mesos-DNS's rules.
+//!
+//! | name | records |
+//! |---|---|
+//! | `leader`; `_leader._tcp`, `_leader._udp` | the leading master; SRV `leader` with its port |
+//! | `master` | all masters |
+//! | `master<N>` | one each, numbered from 0 in their order |
+//! | `fw`; `_framework._tcp.fw` | the framework's scheduler; SRV `fw` with its port |
+//! | `slave`; `_slave._tcp` | all agents; SRV `slave` with each port that an agent has |
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use imbl::ordmap::DiffItem;
+use waymark_model::{Cluster, Framework, Master, Masters};
+
+use crate::compile::Plan;
+use crate::config::{Apex, Rules};
+use crate::naming;
+use crate::records::Records;
+
+/// The names of this host; `leads` when it stands for the masters, of which there are none else.
+pub(super) fn host(apex: &Apex, leads: bool) -> Option<Records> {
+    let mut plan = Plan::new(&apex.rules);
+    let leader = apex.leader_names.iter().filter(|_| leads);
+    for name in apex.host_names.iter().chain(leader) {
+        plan.host(name, &apex.host_addresses);
+    }
+    finish(plan)
+}
+
+/// The agents of the own control plane, which have no port of their own.
+pub(super) fn own_agents(addresses: &[IpAddr], rules: &Rules) -> Option<Records> {
+    let mut plan = Plan::new(rules);
+    plan.host("slave", addresses);
+    finish(plan)
+}
+
+/// A cluster's agents.
+pub(super) fn agents(cluster: &Cluster, rules: &Rules) -> Option<Records> {
+    let agents = || cluster.agents.values().filter(|agent| !agent.addresses.is_empty());
+    let addresses: Vec<IpAddr> =
+        agents().flat_map(|agent| agent.addresses.iter().copied()).collect();
+    let ports: Vec<u16> = agents().map(|agent| agent.port).collect();
+    let mut plan = Plan::new(rules);
+    if let Some(slave) = plan.host("slave", &addresses) {
+        plan.service("_slave._tcp", slave, &ports);
+    }
+    finish(plan)
+}
+
+/// A framework's scheduler.
+pub(super) fn framework(framework: &Framework, rules: &Rules) -> Option<Records> {
+    let name = naming::dotted(&framework.name, rules.label_rule);
+    let mut plan = Plan::new(rules);
+    if let (Some(target), Some(port)) = (plan.target(&name, &framework.addresses), framework.port) {
+        plan.service(&format!("_framework._tcp.{name}"), target, &[port]);
+    }
+    finish(plan)
+}
+
+/// Frameworks that are new or changed, or (`None`) gone.
+pub(super) fn changed_frameworks<'a>(
+    before: &'a Cluster,
+    after: &'a Cluster,
+) -> impl Iterator<Item = (&'a Arc<str>, Option<&'a Framework>)> {
+    before.frameworks.diff(&after.frameworks).map(|item| match item {
+        DiffItem::Add(id, framework) => (id, Some(&**framework)),
+        DiffItem::Update { new: (id, framework), .. } => (id, Some(&**framework)),
+        DiffItem::Remove(id, _) => (id, None),
+    })
+}
+
+/// The masters.
+pub(super) fn masters(masters: &Masters, rules: &Rules) -> Option<Records> {
+    let mut plan = Plan::new(rules);
+    if let Some(leader) = &masters.leader
+        && let Some(target) = plan.target("leader", &leader.addresses)
+    {
+        for protocol in ["tcp", "udp"] {
+            plan.service(&format!("_leader._{protocol}"), target, &[leader.port]);
+        }
+    }
+    let (all, numbered) = numbered(masters);
+    plan.host("master", &all.into_iter().collect::<Vec<_>>());
+    for (n, master) in numbered.iter().enumerate() {
+        plan.host(&format!("master{n}"), &master.addresses);
+    }
+    finish(plan)
+}
+
+/// The addresses of all masters, and those that get a number. One whose addresses are known
+/// already has none, except the leader: its place is that in the list, or behind the others.
+fn numbered(masters: &Masters) -> (BTreeSet<IpAddr>, Vec<&Master>) {
+    let leader = masters.leader.as_ref();
+    let mut all: BTreeSet<IpAddr> =
+        leader.iter().flat_map(|leader| leader.addresses.iter().copied()).collect();
+    let mut numbered: Vec<&Master> = Vec::new();
+    let mut waits_for_leader = leader.is_some();
+    for master in &masters.all {
+        let is_new = if Some(master) == leader {
+            std::mem::take(&mut waits_for_leader)
+        } else {
+            let known = all.len();
+            all.extend(&master.addresses);
+            all.len() > known
+        };
+        if is_new {
+            numbered.push(master);
+        }
+    }
+    numbered.extend(leader.filter(|_| waits_for_leader));
+    (all, numbered)
+}
+
+fn finish(plan: Plan<'_>) -> Option<Records> {
+    plan.finish(Vec::new(), Box::default())
+}

@@ -1,0 +1,364 @@
+//! Makes the records of one contributor: of tasks that share their names, or of anything that has
+//! addresses.
+//!
+//! Input: what the tasks are called, the tasks, the rules, their leases. Pure.
+//!
+//! The records of a task by Mesos-DNS's rules, with the name `n` (in each of its forms), the
+//! canonical name `c` and the framework `fw`; D, the domain, is left out everywhere here:
+//!
+//! | name | records |
+//! |---|---|
+//! | `n.fw`, `c.fw` | the task's addresses |
+//! | `n.fw.slave`, `c.fw.slave` | its agent's addresses |
+//! | `_n._tcp.fw.slave`, `_n._udp.fw.slave` | SRV `c.fw.slave` with each host port |
+//! | `_n._P.fw` | SRV `c.fw` with each port of protocol P in its DiscoveryInfo |
+//! | `_port._n._P.fw` | the same for the ports named so |
+//! | `_n._tcp.fw`, `_n._udp.fw` without DiscoveryInfo | as under `slave` |
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+
+use crate::config::Rules;
+use crate::lease::{Lease, Leases};
+use crate::naming;
+use crate::records::{Entry, Records, Span, Value};
+use crate::tasks::{Names, Task};
+use crate::wire;
+
+/// The records of tasks that share their names, all of them named; `None` when none has a record.
+pub(crate) fn tasks(
+    names: &Names,
+    tasks: Vec<Task>,
+    rules: &Rules,
+    leases: &Leases,
+) -> Option<Records> {
+    let mut own_tail = Vec::new();
+    if tasks.is_empty() || !wire::push_labels(&mut own_tail, &names.framework) {
+        return None;
+    }
+    let mut agent_tail = own_tail.clone();
+    wire::push_labels(&mut agent_tail, "slave");
+    let group = Group {
+        suffixes: tasks.iter().map(Task::suffix).collect(),
+        services: Services::of(&tasks, names.discovered),
+        names,
+        own_tail,
+        agent_tail,
+    };
+    let mut plan = Plan::new(rules);
+    let sets = plan.task_sets(&tasks);
+    for form in &names.forms {
+        plan.name_tasks(form, &group, &sets);
+    }
+    let leases = leases.of_each(tasks.iter().map(Task::id));
+    plan.finish(tasks, leases)
+}
+
+/// The lease's place in records that lead to no task.
+const NO_LEASE: u32 = u32::MAX;
+
+/// Tasks that share their names, with what all forms of these need.
+struct Group<'g> {
+    names: &'g Names,
+    suffixes: Vec<String>,
+    services: Services<'g>,
+    /// What every name ends in: the framework, and that with `slave`.
+    own_tail: Vec<u8>,
+    agent_tail: Vec<u8>,
+}
+
+/// The address sets that all forms of a name share.
+struct TaskSets {
+    all: Set,
+    /// Of each task alone.
+    single: Vec<Set>,
+}
+
+/// Where a task is: its own addresses, its agent's.
+#[derive(Clone, Copy)]
+struct Set {
+    own: Span,
+    agent: Span,
+}
+
+/// Ports, each with its task's place.
+type TaskPorts = Vec<(u32, u16)>;
+
+/// The ports of the tasks.
+struct Services<'t> {
+    host: TaskPorts,
+    /// By protocol, and by protocol and name, as they are written.
+    discovery: BTreeMap<(&'t str, Option<&'t str>), TaskPorts>,
+}
+
+impl<'t> Services<'t> {
+    fn of(tasks: &'t [Task], discovered: bool) -> Services<'t> {
+        let mut services = Services { host: Vec::new(), discovery: BTreeMap::new() };
+        for (n, task) in (0..).zip(tasks) {
+            services.host.extend(task.host_ports().iter().map(|port| (n, *port)));
+            for port in task.ports().filter(|_| discovered) {
+                let named = port.name.map(|name| (port.protocol, Some(name)));
+                for key in named.into_iter().chain([(port.protocol, None)]) {
+                    services.discovery.entry(key).or_default().push((n, port.number));
+                }
+            }
+        }
+        services
+    }
+}
+
+/// Records in the making.
+pub(crate) struct Plan<'r> {
+    rules: &'r Rules,
+    arena: Vec<u8>,
+    entries: Vec<Entry>,
+    values: Vec<Value>,
+    addresses: Vec<IpAddr>,
+    places: BTreeMap<IpAddr, u32>,
+    /// Entries whose names above have no entries here.
+    below_others: Vec<Span>,
+    text: String,
+}
+
+impl<'r> Plan<'r> {
+    pub(crate) fn new(rules: &'r Rules) -> Plan<'r> {
+        Plan {
+            rules,
+            arena: Vec::new(),
+            entries: Vec::new(),
+            values: Vec::new(),
+            addresses: Vec::new(),
+            places: BTreeMap::new(),
+            below_others: Vec::new(),
+            text: String::new(),
+        }
+    }
+
+    /// A name with addresses, that leads to no task; its place as a target. Without addresses, or
+    /// when the text is no name, there is none.
+    pub(crate) fn host(&mut self, name: &str, addresses: &[IpAddr]) -> Option<u32> {
+        let set = self.address_set(addresses.iter().map(|address| (*address, NO_LEASE)));
+        self.push_below_others(name, &[], set)
+    }
+
+    /// The same, also a target while it has no addresses.
+    pub(crate) fn target(&mut self, name: &str, addresses: &[IpAddr]) -> Option<u32> {
+        match self.host(name, addresses) {
+            None => self.push_entry(name, &[], Span { start: 0, end: 0 }),
+            place => place,
+        }
+    }
+
+    /// A name with a service at a target; equal ports are one record.
+    pub(crate) fn service(&mut self, name: &str, target: u32, ports: &[u16]) {
+        let lease = NO_LEASE;
+        let values = ports.iter().map(|port| Value::Service { target, port: *port, lease });
+        let set = self.push_values(values.collect());
+        self.push_below_others(name, &[], set);
+    }
+
+    fn task_sets(&mut self, tasks: &[Task]) -> TaskSets {
+        let rules = self.rules;
+        let own = |(n, task): (u32, &Task)| -> Vec<(IpAddr, u32)> {
+            task.addresses(rules).iter().map(|address| (*address, n)).collect()
+        };
+        let agent = |(n, task): (u32, &Task)| -> Vec<(IpAddr, u32)> {
+            task.agent_addresses().iter().map(|address| (*address, n)).collect()
+        };
+        let single: Vec<Set> = (0..)
+            .zip(tasks)
+            .map(|task| Set {
+                own: self.address_set(own(task)),
+                agent: self.address_set(agent(task)),
+            })
+            .collect();
+        let all = match &single[..] {
+            [one] => *one,
+            _ => Set {
+                own: self.address_set((0..).zip(tasks).flat_map(own)),
+                agent: self.address_set((0..).zip(tasks).flat_map(agent)),
+            },
+        };
+        TaskSets { all, single }
+    }
+
+    /// Everything under one form of the tasks' common name.
+    fn name_tasks(&mut self, form: &str, group: &Group<'_>, sets: &TaskSets) {
+        self.push_below_others(form, &group.own_tail, sets.all.own);
+        self.push_below_others(form, &group.agent_tail, sets.all.agent);
+        let canonical: Vec<String> =
+            group.suffixes.iter().map(|suffix| naming::canonical(form, suffix)).collect();
+        let mut targets = |tail: &[u8], of: fn(&Set) -> Span| -> Vec<Option<u32>> {
+            let names = canonical.iter().zip(&sets.single);
+            names.map(|(name, set)| self.push_target(name, tail, of(set))).collect()
+        };
+        let own = targets(&group.own_tail, |set| set.own);
+        let agents = targets(&group.agent_tail, |set| set.agent);
+
+        let service = naming::service_label(form);
+        let host = self.service_set(&group.services.host, &agents);
+        for protocol in ["tcp", "udp"] {
+            self.push_service(&["", &service, protocol], &group.agent_tail, host);
+            if !group.names.discovered {
+                self.push_service(&["", &service, protocol], &group.own_tail, host);
+            }
+        }
+        let rule = self.rules.label_rule;
+        let mut last: Option<(&[(u32, u16)], Span)> = None;
+        for ((protocol, name), ports) in &group.services.discovery {
+            let name = naming::label(name.unwrap_or_default(), rule);
+            // Most tasks have one port, found with and without its name.
+            let set = match last.filter(|(same, _)| *same == &ports[..]) {
+                Some((_, set)) => set,
+                None => self.service_set(ports, &own),
+            };
+            last = Some((ports, set));
+            let named = if name.is_empty() { name } else { naming::service_label(&name) };
+            for protocol in naming::protocols(protocol, rule) {
+                self.push_service(&[&named, &service, &protocol], &group.own_tail, set);
+            }
+        }
+    }
+
+    /// A task's canonical name. Without addresses it does not exist, yet SRV records may lead there.
+    /// Names between it and the tail are the task's alone.
+    fn push_target(&mut self, name: &str, tail: &[u8], set: Span) -> Option<u32> {
+        let place = self.push_entry(name, tail, set)?;
+        let Some(name) =
+            self.entries.get(place as usize).filter(|entry| entry.exists).map(Entry::name_span)
+        else {
+            return Some(place);
+        };
+        let full = name.of(&self.arena);
+        let between: Vec<u8> = wire::above(full)
+            .take_while(|above| above.len() > tail.len())
+            .filter_map(|above| u8::try_from(above.len()).ok())
+            .collect();
+        for length in between {
+            let start = name.end - u32::from(length);
+            let nothing = Span { start: 0, end: 0 };
+            self.entries.push(Entry {
+                name: start,
+                name_length: length,
+                values: nothing,
+                exists: true,
+            });
+        }
+        Some(place)
+    }
+
+    /// `[_port.]_n._protocol` below a tail.
+    fn push_service(&mut self, labels: &[&str; 3], tail: &[u8], set: Span) {
+        let [port, service, protocol] = labels;
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        if !port.is_empty() {
+            text.extend([port, "."]);
+        }
+        text.extend([service, "._", protocol]);
+        if !port.is_empty() {
+            // The name above is that of all ports of the protocol.
+            if set.start < set.end {
+                self.push_entry(&text, tail, set);
+            }
+        } else {
+            self.push_below_others(&text, tail, set);
+        }
+        self.text = text;
+    }
+
+    /// Ports at their tasks' targets. A target whose name does not fit cannot be told to anybody.
+    fn service_set(&mut self, ports: &[(u32, u16)], targets: &[Option<u32>]) -> Span {
+        let values = ports.iter().filter_map(|(task, port)| {
+            let target = (*targets.get(*task as usize)?)?;
+            Some(Value::Service { target, port: *port, lease: *task })
+        });
+        self.push_values(values.collect())
+    }
+
+    fn address_set(&mut self, of: impl IntoIterator<Item = (IpAddr, u32)>) -> Span {
+        let values = of
+            .into_iter()
+            .map(|(address, lease)| Value::Address { address: self.place(address), lease })
+            .collect();
+        self.push_values(values)
+    }
+
+    fn push_values(&mut self, mut values: Vec<Value>) -> Span {
+        values.sort_unstable();
+        values.dedup();
+        let start = place_of(self.values.len());
+        self.values.extend(values);
+        Span { start, end: place_of(self.values.len()) }
+    }
+
+    fn place(&mut self, address: IpAddr) -> u32 {
+        let next = place_of(self.addresses.len());
+        let place = *self.places.entry(address).or_insert(next);
+        if place == next {
+            self.addresses.push(address);
+        }
+        place
+    }
+
+    /// Adds a name with records, whose names above are to be counted. None without records.
+    fn push_below_others(&mut self, text: &str, tail: &[u8], set: Span) -> Option<u32> {
+        if set.start == set.end {
+            return None;
+        }
+        let place = self.push_entry(text, tail, set)?;
+        self.below_others.push(self.entries.get(place as usize)?.name_span());
+        Some(place)
+    }
+
+    /// Adds an entry and gives its place; `None` when text and tail are no name below the domain.
+    fn push_entry(&mut self, text: &str, tail: &[u8], values: Span) -> Option<u32> {
+        let start = self.arena.len();
+        let named = wire::push_labels(&mut self.arena, text);
+        self.arena.extend_from_slice(tail);
+        let length = self.arena.len() - start;
+        let fits = named && length <= self.rules.max_name;
+        let Some(name_length) = u8::try_from(length).ok().filter(|_| fits) else {
+            self.arena.truncate(start);
+            return None;
+        };
+        let place = place_of(self.entries.len());
+        let exists = values.start < values.end;
+        self.entries.push(Entry { name: place_of(start), name_length, values, exists });
+        Some(place)
+    }
+
+    /// The records; `None` without any.
+    pub(crate) fn finish(self, tasks: Vec<Task>, leases: Box<[Arc<Lease>]>) -> Option<Records> {
+        let mut seen: HashSet<&[u8], FixedState> = HashSet::default();
+        let mut above = Vec::new();
+        for name in &self.below_others {
+            for tail in wire::above(name.of(&self.arena)) {
+                // With a name, all names above it have been seen.
+                if !seen.insert(tail) {
+                    break;
+                }
+                above.push(Span { start: name.end - place_of(tail.len()), end: name.end });
+            }
+        }
+        Some(Records {
+            above: above.into(),
+            arena: self.arena.into(),
+            entries: self.entries.into(),
+            values: self.values.into(),
+            addresses: self.addresses.into(),
+            tasks: tasks.into(),
+            leases,
+        })
+        .filter(|records| !records.entries.is_empty())
+    }
+}
+
+/// A place in a table. One contributor's tables stay far below 4 GiB: large groups of tasks are
+/// split.
+fn place_of(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
