@@ -172,3 +172,6 @@ impl Cache {
         self.bytes
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::guard::{Own, TRAIL_OPTION};
 use super::packet::{AD, DO};
-use super::response::{Caps, NotOurs, Response};
+use super::response::{Asked, Caps, NotOurs, Response};
 use super::stats::{UpstreamCounters, add};
 use crate::message::{UDP_PAYLOAD, qtype};
 
@@ -36,6 +36,8 @@ pub(super) struct Outgoing {
     pub(super) dnssec_ok: bool,
     /// The forwarders it came through, this one included.
     pub(super) trail: Vec<u8>,
+    /// Whether the name is written with random capitals.
+    pub(super) randomise: bool,
 }
 
 /// What an exchange needs to know besides the question.
@@ -90,15 +92,10 @@ impl Outgoing {
 }
 
 impl Line<'_> {
-    /// Asks. `randomise` writes the question with random capitals.
-    pub(super) async fn ask(
-        &self,
-        outgoing: &Outgoing,
-        edns: bool,
-        randomise: bool,
-    ) -> Result<Response, Failure> {
+    /// Asks.
+    pub(super) async fn ask(&self, outgoing: &Outgoing, edns: bool) -> Result<Response, Failure> {
         let mut outgoing = outgoing.clone();
-        if randomise {
+        if outgoing.randomise {
             spell_at_random(&mut outgoing.question);
         }
         let cut = match self.over_udp(&outgoing, edns).await? {
@@ -119,13 +116,14 @@ impl Line<'_> {
     async fn over_udp(&self, outgoing: &Outgoing, edns: bool) -> Result<Option<Response>, Failure> {
         let socket = self.socket().await?;
         let id = rand::random();
+        let asked = Asked { id, question: &outgoing.question, exactly: outgoing.randomise };
         socket.send(&outgoing.message(id, edns)).await.map_err(Failure::Network)?;
         let answer = async {
             let mut buffer = [0; BUFFER];
             for _ in 0..MAX_STRAYS {
                 let length = socket.recv(&mut buffer).await.map_err(Failure::Network)?;
                 let packet = buffer.get(..length).unwrap_or_default();
-                let read = Response::read(packet, id, &outgoing.question, self.caps);
+                let read = Response::read(packet, asked, self.caps);
                 if !matches!(read, Err(NotOurs::Stray)) {
                     self.heard.store(true, Ordering::Relaxed);
                 }
@@ -168,14 +166,9 @@ impl Line<'_> {
             io::Result::Ok(answer)
         };
         let answer = answer.await.map_err(Failure::Network)?;
-        // The connection is the server's: nobody else could have spelled it otherwise.
-        let mut question = outgoing.question.clone();
-        if let Some(theirs) = answer.get(12..12 + question.len())
-            && theirs.eq_ignore_ascii_case(&question)
-        {
-            question.copy_from_slice(theirs);
-        }
-        Response::read(&answer, id, &question, self.caps).map_err(|not_ours| match not_ours {
+        // The connection is the server's: nobody else could have written the name otherwise.
+        let asked = Asked { id, question: &outgoing.question, exactly: false };
+        Response::read(&answer, asked, self.caps).map_err(|not_ours| match not_ours {
             NotOurs::NoEdns => Failure::NotUnderstood,
             _ => Failure::Network(io::ErrorKind::InvalidData.into()),
         })

@@ -21,6 +21,8 @@
 mod cache;
 mod config;
 mod exchange;
+#[cfg(test)]
+mod fixtures;
 mod guard;
 mod health;
 mod join;
@@ -57,6 +59,9 @@ use stats::{Counters, add, value};
 /// For how long a client waits until it gets a known answer after its time (RFC 8767 §5).
 const STALE_AFTER: Duration = Duration::from_millis(1800);
 
+/// Sockets for each open question, on average: more are tried only while few questions are open.
+const SOCKETS: usize = 2;
+
 /// Asks other servers for clients. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
 pub struct Forwarder(Arc<Inner>);
@@ -71,6 +76,7 @@ struct Inner {
     waiting: AtomicUsize,
     waiting_limit: usize,
     set_truncate_bit: bool,
+    randomise_case: bool,
     /// This forwarder's number in trails.
     mark: [u8; MARK],
     counters: Counters,
@@ -120,7 +126,7 @@ impl Forwarder {
             timeout: config.timeout,
             deadline: config.deadline,
             race: config.race,
-            randomise_case: config.randomise_case,
+            sockets: config.in_flight.saturating_mul(SOCKETS),
             caps,
         };
         let own = Own::new(&config.own_addresses, guard::machine_addresses());
@@ -138,6 +144,7 @@ impl Forwarder {
             waiting: AtomicUsize::new(0),
             waiting_limit: config.waiting,
             set_truncate_bit: config.set_truncate_bit,
+            randomise_case: config.randomise_case,
             mark: rand::random(),
             counters: Counters::default(),
         })))
@@ -323,6 +330,7 @@ impl Pending {
             second: request.header.second & CD,
             dnssec_ok: request.dnssec_ok(),
             trail,
+            randomise: self.forwarder.0.randomise_case,
         };
         Lookup { key: self.key.clone(), group: self.group.clone(), outgoing: Arc::new(outgoing) }
     }

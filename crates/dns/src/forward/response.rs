@@ -63,6 +63,16 @@ pub(super) struct Caps {
     pub(super) negative: u32,
 }
 
+/// What was asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) id: u16,
+    /// Name, type and class as sent.
+    pub(super) question: &'a [u8],
+    /// Whether the capitals have to come back as they were sent.
+    pub(super) exactly: bool,
+}
+
 /// Why a packet is not the answer to our question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotOurs {
@@ -86,16 +96,11 @@ pub(super) enum Freshness {
 }
 
 impl Response {
-    /// Reads the answer to a question of ours: `id` and the question's bytes as sent.
-    pub(super) fn read(
-        packet: &[u8],
-        id: u16,
-        asked: &[u8],
-        caps: Caps,
-    ) -> Result<Response, NotOurs> {
+    /// Reads the answer to a question of ours.
+    pub(super) fn read(packet: &[u8], asked: Asked<'_>, caps: Caps) -> Result<Response, NotOurs> {
         let mut cursor = Cursor::new(packet);
         let header = cursor.header().ok_or(NotOurs::Stray)?;
-        if header.id != id || header.first & QR == 0 || header.first & OPCODE != 0 {
+        if header.id != asked.id || header.first & QR == 0 || header.first & OPCODE != 0 {
             return Err(NotOurs::Stray);
         }
         let complains =
@@ -104,11 +109,15 @@ impl Response {
             return Err(NotOurs::NoEdns);
         }
         let question = cursor.question().filter(|_| header.counts[0] == 1);
-        let question = question.ok_or(NotOurs::Stray)?;
-        if question.bytes != asked {
-            let same = question.bytes.eq_ignore_ascii_case(asked)
-                && question.bytes.last_chunk::<4>() == asked.last_chunk::<4>();
-            return Err(if same { NotOurs::Spelling } else { NotOurs::Stray });
+        let question = question.ok_or(NotOurs::Stray)?.bytes;
+        // Type and class may look like letters.
+        let is_same = question.eq_ignore_ascii_case(asked.question)
+            && question.last_chunk::<4>() == asked.question.last_chunk::<4>();
+        if !is_same {
+            return Err(NotOurs::Stray);
+        }
+        if asked.exactly && question != asked.question {
+            return Err(NotOurs::Spelling);
         }
         let response = Response::body(packet, cursor, header, caps);
         match response {
@@ -141,12 +150,12 @@ impl Response {
         let question_end = cursor.place();
         let (mut records, mut sections, mut opt) = (Vec::new(), [0; 3], None);
         let [_, counts @ ..] = header.counts;
-        for (section, count) in counts.into_iter().enumerate() {
+        'message: for (section, count) in counts.into_iter().enumerate() {
             for _ in 0..count {
                 // What was cut may be cut in the middle of a record.
                 let Some(record) = cursor.record() else {
                     if header.first & TC != 0 {
-                        break;
+                        break 'message;
                     }
                     return None;
                 };
@@ -411,3 +420,6 @@ fn patch(out: &mut [u8], at: usize, bytes: &[u8]) {
         place.copy_from_slice(bytes);
     }
 }
+
+#[cfg(test)]
+mod tests;

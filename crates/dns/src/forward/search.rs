@@ -5,11 +5,13 @@
 //! still answer meanwhile, up to its time-out. A second round asks those again that were silent,
 //! since packets get lost. In a race the first two are asked at once. The whole has a deadline.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -21,7 +23,7 @@ use super::stats::{UpstreamCounters, UpstreamStats, add, value};
 
 /// For how long a server may be silent until the next one is asked as well.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
-/// How often a silent server is asked for one question.
+/// How often a silent server is asked for one question, unless it is known to be silent.
 const ROUNDS: usize = 2;
 
 /// All servers, and how they are asked.
@@ -30,6 +32,7 @@ pub(super) struct Servers {
     upstreams: Vec<Upstream>,
     own: Own,
     ways: Ways,
+    sockets: Semaphore,
 }
 
 /// How servers are asked.
@@ -38,7 +41,8 @@ pub(super) struct Ways {
     pub(super) timeout: Duration,
     pub(super) deadline: Duration,
     pub(super) race: bool,
-    pub(super) randomise_case: bool,
+    /// Sockets at the same time.
+    pub(super) sockets: usize,
     pub(super) caps: Caps,
 }
 
@@ -89,7 +93,8 @@ impl Servers {
             counters: UpstreamCounters::default(),
             loop_told: AtomicBool::new(false),
         };
-        Servers { upstreams: addresses.iter().map(upstream).collect(), own, ways }
+        let sockets = Semaphore::new(ways.sockets.min(Semaphore::MAX_PERMITS));
+        Servers { upstreams: addresses.iter().map(upstream).collect(), own, ways, sockets }
     }
 
     /// Asks the servers at these places.
@@ -99,8 +104,9 @@ impl Servers {
         outgoing: Arc<Outgoing>,
     ) -> Verdict {
         self.probe_due(group, &outgoing);
-        let order = self.order(group);
-        let plan: Vec<usize> = order.repeat(ROUNDS);
+        // Servers that are known to be silent are not asked twice.
+        let rounds = if self.are_down(group) { 1 } else { ROUNDS };
+        let plan: Vec<usize> = self.order(group).repeat(rounds);
         let search = Search {
             servers: self.clone(),
             outgoing,
@@ -160,6 +166,9 @@ impl Servers {
         let Some(upstream) = self.upstreams.get(place) else {
             return (place, Err(Failure::Timeout));
         };
+        let Ok(_socket) = self.sockets.try_acquire() else {
+            return (place, Err(Failure::Local(io::ErrorKind::QuotaExceeded.into())));
+        };
         add(&upstream.counters.tries);
         let line = Line {
             server: upstream.address,
@@ -170,10 +179,9 @@ impl Servers {
             heard: &heard,
         };
         let edns = upstream.health().edns(Instant::now().into_std());
-        let randomise = self.ways.randomise_case;
-        let mut result = line.ask(&outgoing, edns, randomise).await;
+        let mut result = line.ask(&outgoing, edns).await;
         if edns && matches!(result, Err(Failure::NotUnderstood)) {
-            result = line.ask(&outgoing, false, randomise).await;
+            result = line.ask(&outgoing, false).await;
             if result.is_ok() {
                 upstream.health().does_no_edns(Instant::now().into_std());
             }
