@@ -7,6 +7,7 @@ use thiserror::Error;
 use waymark_catalog::Freshness;
 
 use crate::naming::{self, LabelRule};
+use crate::transfer::TransferConfig;
 use crate::wire;
 
 /// What the DNS server is told.
@@ -52,6 +53,8 @@ pub struct DnsConfig {
     pub tcp_connections: usize,
     /// For how long a TCP connection may be silent, or not take what is sent to it.
     pub tcp_idle: Duration,
+    /// Who may transfer the zone, and who is told of its changes.
+    pub transfer: TransferConfig,
     /// Seeds the zone's hash table and the order of answers; any number, best a random one.
     pub seed: u64,
 }
@@ -96,6 +99,7 @@ impl Default for DnsConfig {
             health_aware: false,
             tcp_connections: 512,
             tcp_idle: Duration::from_secs(8),
+            transfer: TransferConfig::default(),
             seed: 0,
         }
     }

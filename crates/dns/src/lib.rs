@@ -34,6 +34,7 @@ mod server;
 mod slots;
 pub mod stats;
 mod tasks;
+mod transfer;
 mod wire;
 mod zone;
 
@@ -42,4 +43,5 @@ pub use config::{ConfigError, DnsConfig, IpSource, MAX_DOMAIN, MAX_TTL};
 pub use output::Dns;
 pub use server::{BindError, Server, Sockets};
 pub use stats::Stats;
+pub use transfer::{MAX_SECONDARIES, TransferConfig, TransferStats};
 pub use zone::{Lookup, Zone};

@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::sync::watch;
 use waymark_catalog::{InUse, Output, Reader};
 use waymark_model::{Catalog, TaskId, Version};
 
@@ -31,6 +32,7 @@ use crate::build::Builder;
 use crate::config::{ConfigError, DnsConfig};
 use crate::lease::{Clock, Leases, Moment};
 use crate::stats::{Counters, Stats};
+use crate::transfer::{self, TransferStats, Transfers};
 use crate::zone::{Lookup, Zone};
 
 /// The DNS server. Made once, shared by its follower, its workers and those who ask it.
@@ -41,6 +43,8 @@ pub struct Dns {
     builder: Mutex<Option<Builder>>,
     leases: Leases,
     applied: AtomicU64,
+    versions: watch::Sender<Version>,
+    pub(crate) transfers: Arc<Transfers>,
     counters: Mutex<Vec<Arc<Counters>>>,
     pub(crate) tcp_slots: Arc<tokio::sync::Semaphore>,
 }
@@ -58,6 +62,8 @@ impl Dns {
             builder: Mutex::new(Some(builder)),
             leases: Leases::new(Clock::new(Instant::now())),
             applied: AtomicU64::new(0),
+            versions: watch::Sender::new(0),
+            transfers: Transfers::new(config.transfer.clone()),
             counters: Mutex::default(),
             tcp_slots: Arc::new(tokio::sync::Semaphore::new(config.tcp_connections)),
             config,
@@ -84,6 +90,25 @@ impl Dns {
         }
     }
 
+    /// Tells secondaries of every change, and keeps what they need to get the changes alone; for
+    /// ever, or not at all when the settings name none. To run beside [`Dns::follow`].
+    pub async fn notify(&self) {
+        if self.transfers.is_used() {
+            let zone = || Zone::clone(&self.zone.load());
+            self.transfers.follow(self.versions.subscribe(), zone).await;
+        }
+    }
+
+    /// The version that counts as applied, as it changes.
+    pub fn versions(&self) -> watch::Receiver<Version> {
+        self.versions.subscribe()
+    }
+
+    /// What secondaries have got.
+    pub fn transfer_stats(&self) -> TransferStats {
+        self.transfers.stats()
+    }
+
     /// Replaces the zone made from `before` by one made from `after`.
     async fn apply(&self, builder: &mut Builder, before: &Catalog, after: &Catalog) {
         let gone = builder.advance(before, after, &self.leases);
@@ -97,9 +122,16 @@ impl Dns {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         }
+        let now = Instant::now();
+        if self.transfers.is_used() {
+            // Secondaries hand out what is gone a little longer, and note no leases here.
+            let end = self.moment(now).lease_end(self.config.ttl.saturating_add(transfer::LAG));
+            gone.iter().for_each(|lease| lease.note(end));
+        }
         self.applied.store(after.version, Ordering::Release);
         drop(old);
-        self.leases.release(Instant::now(), &gone);
+        self.leases.release(now, &gone);
+        self.versions.send_replace(after.version);
         tracing::debug!(version = after.version, "names follow the catalog");
     }
 

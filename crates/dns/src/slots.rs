@@ -49,13 +49,11 @@ impl Slots {
     }
 
     /// Every contributor with its place.
-    #[allow(dead_code)]
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Arc<Records>)> {
         let all = self.pages.iter().flat_map(|page| page.iter());
         (0..).zip(all).filter_map(|(slot, records)| Some((slot, records.as_ref()?)))
     }
 
-    #[allow(dead_code)]
     /// The places that differ, with what they had and have. The cost is that of the change, and
     /// the comparison of a pointer for each page.
     pub fn changes<'s>(

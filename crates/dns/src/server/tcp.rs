@@ -11,9 +11,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::answer::{Answerer, Transport};
+use crate::answer::{Answerer, Outcome, Transport};
+use crate::message::qtype;
 use crate::output::Dns;
 use crate::stats::{Counters, add};
+use crate::transfer::Transfer;
 
 /// The longest query that is read, in bytes; a connection that announces a longer one is closed.
 const MAX_QUERY: usize = 4096;
@@ -21,6 +23,8 @@ const MAX_QUERY: usize = 4096;
 const SEND_AT: usize = 64 << 10;
 /// Room that a connection keeps for answers between queries, in bytes, twice.
 const KEPT: usize = 4096;
+/// For how long one transfer of the zone may take, however slowly it is read.
+const MAX_TRANSFER: Duration = Duration::from_secs(600);
 /// The pause after the system could not give us a connection (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -54,6 +58,7 @@ pub(super) async fn serve(
         let connection = Connection {
             stream,
             client: peer.ip(),
+            transfer: None,
             answerer: Answerer::new(dns.config.seed ^ seed),
             input: Vec::new(),
             output: Vec::new(),
@@ -81,6 +86,8 @@ async fn accept(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)
 struct Connection {
     stream: TcpStream,
     client: IpAddr,
+    /// What follows the output: the zone for a secondary.
+    transfer: Option<Transfer>,
     answerer: Answerer,
     /// What has been read and not answered.
     input: Vec<u8>,
@@ -104,6 +111,9 @@ impl Connection {
                 self.output.shrink_to(KEPT);
                 self.reply.shrink_to(KEPT);
             }
+            if let Some(transfer) = self.transfer.take() {
+                timeout(MAX_TRANSFER, self.send(transfer, idle)).await??;
+            }
             if more {
                 continue;
             }
@@ -115,8 +125,21 @@ impl Connection {
         }
     }
 
+    /// Sends all messages of a transfer.
+    async fn send(&mut self, mut transfer: Transfer, idle: Duration) -> io::Result<()> {
+        while let Some(message) = transfer.next().await {
+            let length = u16::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidData)?;
+            self.output.extend(length.to_be_bytes());
+            self.output.extend_from_slice(&message);
+            timeout(idle, self.stream.write_all(&self.output)).await??;
+            self.output.clear();
+        }
+        Ok(())
+    }
+
     /// Answers the whole queries that have been read, up to [`SEND_AT`] of answers; gives how many
-    /// bytes they were, and whether there may be more. Never waits, since it holds the zone.
+    /// bytes they were, and whether there may be more. Stops behind a query that begins a transfer.
+    /// Never waits, since it holds the zone.
     fn answer_whole(&mut self, dns: &Dns, counters: &Counters) -> io::Result<(usize, bool)> {
         let zone = dns.zone();
         let now = dns.moment(Instant::now());
@@ -132,8 +155,16 @@ impl Connection {
             let (client, reply) = (self.client, &mut self.reply);
             let outcome = self.answerer.answer(&zone, packet, Transport::Tcp, client, now, reply);
             counters.count(Transport::Tcp, outcome);
-            if outcome.is_none() {
-                return Err(io::ErrorKind::InvalidData.into());
+            match outcome {
+                None => return Err(io::ErrorKind::InvalidData.into()),
+                Some(Outcome { qtype: Some(qtype::AXFR | qtype::IXFR), .. }) => {
+                    let transfers = &dns.transfers;
+                    self.transfer = transfers.begin(&zone, packet, self.client, &mut self.reply);
+                    if self.transfer.is_some() {
+                        return Ok((used + 2 + packet.len(), true));
+                    }
+                }
+                Some(_) => {}
             }
             let length = u16::try_from(self.reply.len()).map_err(|_| io::ErrorKind::InvalidData)?;
             self.output.extend(length.to_be_bytes());

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::batch::Batch;
 use crate::answer::{Answerer, Transport};
+use crate::message::qtype;
 use crate::output::Dns;
 use crate::stats::{Counters, add_many};
 
@@ -54,5 +55,8 @@ fn answer(dns: &Dns, counters: &Counters, answerer: &mut Answerer, batch: &mut B
         let Some((client, packet, reply)) = slot.parts() else { continue };
         let outcome = answerer.answer(&zone, packet, Transport::Udp, client, now, reply);
         counters.count(Transport::Udp, outcome);
+        if outcome.is_some_and(|outcome| outcome.qtype == Some(qtype::IXFR)) {
+            dns.transfers.answer_udp(&zone, packet, client, reply);
+        }
     }
 }
