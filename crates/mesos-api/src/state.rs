@@ -125,13 +125,7 @@ impl State {
             Event::TaskAdded(task) => return self.task_added(*task),
             Event::TaskUpdated(update) => return self.task_updated(*update),
             Event::AgentAdded(agent) => return self.agent_added(agent),
-            Event::AgentRemoved(id) => {
-                if self.agents.remove(&id).is_none() {
-                    return Applied::Unchanged;
-                }
-                self.remove_tasks(|task| task.facts.agent.id == id);
-                self.stale_hosts = true;
-            }
+            Event::AgentRemoved(id) => return self.agent_removed(&id),
             Event::Framework(framework) => return self.framework(framework),
             Event::FrameworkRemoved(id) => {
                 if self.frameworks.remove(&id).is_none() {
@@ -321,6 +315,10 @@ impl State {
             self.carried.remove(&key);
             let Some(old) = self.tasks.remove(&key) else { return Applied::Unchanged };
             self.forget_member(&old);
+            if status.is_some_and(|status| status.agent_gone) {
+                // Masters tell an agent that went out of reach in no other way.
+                self.agent_removed(&old.facts.agent.id);
+            }
             return Applied::Changed;
         }
         let Some(known) = self.tasks.get_mut(&key) else { return Applied::Gap };
@@ -328,6 +326,15 @@ impl State {
             return Applied::Unchanged;
         }
         self.stale.insert(known.group.clone());
+        Applied::Changed
+    }
+
+    fn agent_removed(&mut self, id: &Arc<str>) -> Applied {
+        if self.agents.remove(id).is_none() {
+            return Applied::Unchanged;
+        }
+        self.remove_tasks(|task| task.facts.agent.id == *id);
+        self.stale_hosts = true;
         Applied::Changed
     }
 

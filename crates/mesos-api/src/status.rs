@@ -26,6 +26,8 @@ pub struct Status {
     pub healthy: Option<bool>,
     /// The addresses that it tells.
     pub addresses: TaskAddresses,
+    /// Whether the master made it because the task's agent is gone for good or out of reach.
+    pub agent_gone: bool,
 }
 
 /// A status as it is being read.
@@ -35,6 +37,7 @@ pub(crate) struct RawStatus {
     timestamp: Option<f64>,
     healthy: Option<bool>,
     addresses: TaskAddresses,
+    agent_gone: bool,
 }
 
 impl RawStatus {
@@ -45,6 +48,7 @@ impl RawStatus {
             timestamp: self.timestamp.unwrap_or(0.0),
             healthy: self.healthy,
             addresses: self.addresses,
+            agent_gone: self.agent_gone,
         }
     }
 }
@@ -59,6 +63,12 @@ impl Object for RawStatus {
         match name {
             "state" => self.phase = json::text(map)?.as_deref().map_or(Phase::Gone, Phase::parse),
             "timestamp" => self.timestamp = json::number(map)?,
+            "reason" => {
+                let reason = json::text(map)?.unwrap_or_default();
+                // …_BY_OPERATOR too; the older name is that of Mesos before 1.1.
+                self.agent_gone = reason.starts_with("REASON_AGENT_REMOVED")
+                    || reason.starts_with("REASON_SLAVE_REMOVED");
+            }
             "healthy" => self.healthy = json::flag(map)?,
             "container_status" => {
                 let status: Option<ContainerStatus> = json::object(map, intake)?;
