@@ -396,15 +396,15 @@ fn write_address(
     at.is_some()
 }
 
-/// The SOA record; the serial is the catalog's version, modulo 2³² as serials go (RFC 1982).
+/// The SOA record.
 fn soa(zone: &Zone, section: Section, owner: Owner<'_>, reply: &mut Reply<'_>) -> bool {
-    let apex = zone.apex();
-    let serial = zone.version() as u32;
-    let at = reply.record(section, owner, qtype::SOA, apex.rules.ttl, |data| {
-        data.extend_from_slice(&apex.mname);
-        data.extend_from_slice(&apex.rname);
-        data.extend(serial.to_be_bytes());
-        apex.soa_times.iter().for_each(|time| data.extend(time.to_be_bytes()));
+    let soa = zone.soa();
+    let at = reply.record(section, owner, qtype::SOA, soa.ttl, |data| {
+        data.extend_from_slice(soa.mname);
+        data.extend_from_slice(soa.rname);
+        for number in [soa.serial, soa.refresh, soa.retry, soa.expire, soa.minimum] {
+            data.extend(number.to_be_bytes());
+        }
     });
     at.is_some()
 }

@@ -24,7 +24,7 @@ use foldhash::fast::FixedState;
 use crate::config::Rules;
 use crate::lease::{Lease, Leases};
 use crate::naming;
-use crate::records::{Entry, Records, Span, Value};
+use crate::records::{Entry, Origin, Records, Span, Value};
 use crate::tasks::{Names, Task};
 use crate::wire;
 
@@ -54,7 +54,7 @@ pub(crate) fn tasks(
         plan.name_tasks(form, &group, &sets);
     }
     let leases = leases.of_each(tasks.iter().map(Task::id));
-    plan.finish(tasks, leases)
+    plan.finish(names.origin.clone(), tasks, leases)
 }
 
 /// The lease's place in records that lead to no task.
@@ -332,7 +332,12 @@ impl<'r> Plan<'r> {
     }
 
     /// The records; `None` without any.
-    pub(crate) fn finish(self, tasks: Vec<Task>, leases: Box<[Arc<Lease>]>) -> Option<Records> {
+    pub(crate) fn finish(
+        self,
+        origin: Origin,
+        tasks: Vec<Task>,
+        leases: Box<[Arc<Lease>]>,
+    ) -> Option<Records> {
         let mut seen: HashSet<&[u8], FixedState> = HashSet::default();
         let mut above = Vec::new();
         for name in &self.below_others {
@@ -350,6 +355,7 @@ impl<'r> Plan<'r> {
             entries: self.entries.into(),
             values: self.values.into(),
             addresses: self.addresses.into(),
+            origin,
             tasks: tasks.into(),
             leases,
         })

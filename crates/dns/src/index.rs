@@ -62,7 +62,6 @@ impl Index {
     }
 
     /// All places, those of one hash side by side.
-    #[allow(dead_code)]
     pub fn iter(&self) -> impl Iterator<Item = (u32, Place)> {
         self.shards.iter().flat_map(|shard| shard.iter().copied())
     }

@@ -44,4 +44,4 @@ pub use output::Dns;
 pub use server::{BindError, Server, Sockets};
 pub use stats::Stats;
 pub use transfer::{MAX_SECONDARIES, TransferConfig, TransferStats};
-pub use zone::{Lookup, Zone};
+pub use zone::{Data, Difference, Lookup, Record, Rrset, Soa, TaskRecords, Zone};

@@ -135,6 +135,11 @@ impl Dns {
         tracing::debug!(version = after.version, "names follow the catalog");
     }
 
+    /// A copy of the zone, to be kept for as long as one likes: it delays nothing.
+    pub fn snapshot(&self) -> Zone {
+        Zone::clone(&self.zone.load())
+    }
+
     /// What is under a name at the moment.
     pub fn lookup(&self, name: &str) -> Lookup {
         self.zone.load().lookup(name)

@@ -18,12 +18,23 @@ pub struct Records {
     /// The values of all sets, one behind the other.
     pub(crate) values: Box<[Value]>,
     pub(crate) addresses: Box<[IpAddr]>,
+    /// Whose they are.
+    pub(crate) origin: Origin,
     /// The tasks that are named, in order of their ids.
     pub(crate) tasks: Box<[Task]>,
     /// Their leases.
     pub(crate) leases: Box<[Arc<Lease>]>,
     /// Names above these that may be above others' names too, once each, without the apex.
     pub(crate) above: Box<[Span]>,
+}
+
+/// What tasks belong to, as it is written; empty where records lead to no task.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origin {
+    /// Their framework's name.
+    pub(crate) framework: Arc<str>,
+    /// The name that they share.
+    pub(crate) name: Arc<str>,
 }
 
 /// A part of a table.

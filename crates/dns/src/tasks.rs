@@ -11,10 +11,13 @@ use waymark_model::{AppEntry, ClusterTask, Readiness, TaskEntry, TaskGroup, Task
 
 use crate::config::{IpSource, Rules};
 use crate::naming;
+use crate::records::Origin;
 
 /// What tasks that share their names are called.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
+    /// The same as it is written.
+    pub(crate) origin: Origin,
     /// Their framework as labels (`prod.marathon`).
     pub(crate) framework: String,
     /// What they are called below it, each in the same records: as it is written and as one label.
@@ -44,9 +47,11 @@ pub(crate) struct Port<'t> {
 impl Names {
     /// Of an app's tasks: their DiscoveryInfo is what Marathon would write.
     pub(crate) fn of_app(app: &AppEntry, rules: &Rules) -> Names {
+        let name = app.id.task_name();
         Names {
             framework: naming::dotted(&app.framework, rules.label_rule),
-            forms: naming::both_forms(&app.id.task_name(), rules.label_rule),
+            forms: naming::both_forms(&name, rules.label_rule),
+            origin: Origin { framework: app.framework.clone(), name: name.into() },
             discovered: true,
         }
     }
@@ -57,6 +62,7 @@ impl Names {
         let name = &group.id.name;
         Names {
             framework: naming::dotted(&group.framework, rules.label_rule),
+            origin: Origin { framework: group.framework.clone(), name: name.clone() },
             forms: match group.id.discovered {
                 true => naming::both_forms(name, rules.label_rule),
                 false => vec![naming::label(name, rules.label_rule)],
@@ -71,6 +77,14 @@ impl Task {
         match self {
             Task::Own(task) => &task.id,
             Task::Mesos(task) => &task.id,
+        }
+    }
+
+    /// Its own name, where it has one beside that of its group.
+    pub(crate) fn own_name(&self) -> Option<&str> {
+        match self {
+            Task::Own(_) => None,
+            Task::Mesos(task) => Some(&task.name),
         }
     }
 

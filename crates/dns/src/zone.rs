@@ -14,7 +14,7 @@ use imbl::OrdMap;
 use waymark_model::Version;
 
 use crate::config::{Apex, ConfigError, DnsConfig};
-use crate::index::Index;
+use crate::index::{Index, Place};
 use crate::records::{Entry, Records, Value};
 use crate::slots::Slots;
 use crate::wire;
@@ -49,12 +49,39 @@ pub enum Lookup {
     },
 }
 
+/// The start of authority of a zone (RFC 1035 §3.3.13); times in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Soa<'z> {
+    /// The primary name server, in wire form with root label.
+    pub mname: &'z [u8],
+    /// The mail address, as a name in wire form with root label.
+    pub rname: &'z [u8],
+    /// The zone's version.
+    pub serial: u32,
+    /// How often secondaries ask.
+    pub refresh: u32,
+    /// How soon they ask again after a failure.
+    pub retry: u32,
+    /// After how long without an answer they give up.
+    pub expire: u32,
+    /// For how long a missing name is remembered.
+    pub minimum: u32,
+    /// The record's time to live; the NS record has the same.
+    pub ttl: u32,
+}
+
 /// An entry of a contributor, found by its name.
 #[derive(Clone, Copy)]
 pub(crate) struct Match<'z> {
     pub(crate) slot: u32,
     pub(crate) records: &'z Records,
     pub(crate) entry: &'z Entry,
+}
+
+impl<'z> Match<'z> {
+    pub(crate) fn name(&self) -> &'z [u8] {
+        self.records.name(self.entry)
+    }
 }
 
 impl Zone {
@@ -87,6 +114,32 @@ impl Zone {
     /// The catalog version this zone was made from; 0 = none yet.
     pub fn version(&self) -> Version {
         self.version
+    }
+
+    /// The domain, in wire form with root label.
+    pub fn domain(&self) -> &[u8] {
+        &self.apex.domain
+    }
+
+    /// The weight of every SRV record.
+    pub fn srv_weight(&self) -> u16 {
+        self.apex.srv_weight
+    }
+
+    /// The start of authority; its serial is the catalog's version, modulo 2³² as serials go
+    /// (RFC 1982).
+    pub fn soa(&self) -> Soa<'_> {
+        let [refresh, retry, expire, minimum] = self.apex.soa_times;
+        Soa {
+            mname: &self.apex.mname,
+            rname: &self.apex.rname,
+            serial: self.version as u32,
+            refresh,
+            retry,
+            expire,
+            minimum,
+            ttl: self.apex.rules.ttl,
+        }
     }
 
     /// Number of records' names, counted once for each contributor.
@@ -133,11 +186,13 @@ impl Zone {
 
     /// All entries of a name, relative and in lower case.
     pub(crate) fn find(&self, name: &[u8]) -> impl Iterator<Item = Match<'_>> {
-        let matches = self.index.candidates(name).filter_map(|place| {
-            let records = self.records(place.slot)?;
-            Some(Match { slot: place.slot, records, entry: records.entry(place.entry)? })
-        });
-        matches.filter(move |found| found.records.name(found.entry) == name)
+        let matches = self.index.candidates(name).filter_map(|place| self.at_place(place));
+        matches.filter(move |found| found.name() == name)
+    }
+
+    fn at_place(&self, place: Place) -> Option<Match<'_>> {
+        let records = self.records(place.slot)?;
+        Some(Match { slot: place.slot, records, entry: records.entry(place.entry)? })
     }
 
     /// Whether a name exists, with or without records.
@@ -170,5 +225,10 @@ impl Zone {
     }
 }
 
+mod difference;
+mod list;
 #[cfg(test)]
 mod tests;
+
+pub use difference::{Difference, Record};
+pub use list::{Data, Rrset, TaskRecords};

@@ -18,7 +18,7 @@ use waymark_model::{Cluster, Framework, Master, Masters};
 use crate::compile::Plan;
 use crate::config::{Apex, Rules};
 use crate::naming;
-use crate::records::Records;
+use crate::records::{Origin, Records};
 
 /// The names of this host; `leads` when it stands for the masters, of which there are none else.
 pub(super) fn host(apex: &Apex, leads: bool) -> Option<Records> {
@@ -115,5 +115,5 @@ fn numbered(masters: &Masters) -> (BTreeSet<IpAddr>, Vec<&Master>) {
 }
 
 fn finish(plan: Plan<'_>) -> Option<Records> {
-    plan.finish(Vec::new(), Box::default())
+    plan.finish(Origin::default(), Vec::new(), Box::default())
 }

@@ -11,7 +11,7 @@ use super::*;
 use crate::config::IpSource;
 use crate::fixtures::*;
 use crate::naming::LabelRule;
-use crate::zone::Lookup;
+use crate::zone::{Data, Lookup, Record, TaskRecords};
 
 fn zone_with(config: DnsConfig, cluster: Cluster) -> Zone {
     let mut builder = Builder::new(&config).unwrap();
@@ -273,6 +273,68 @@ fn leases_follow_the_task() {
     assert!(leases.is_empty());
 }
 
+/// All records, each once.
+fn records(zone: &Zone) -> BTreeSet<Record> {
+    let mut all = BTreeSet::new();
+    for set in zone.rrsets() {
+        assert!(!set.data.is_empty() && set.data.is_sorted());
+        for data in set.data {
+            let data = match data {
+                Data::A(address) => Data::A(address),
+                Data::Aaaa(address) => Data::Aaaa(address),
+                Data::Srv { port, target } => Data::Srv { port, target: Box::from(target) },
+            };
+            let record = Record { owner: Box::from(set.owner), ttl: set.ttl, data };
+            assert!(all.insert(record));
+        }
+    }
+    all
+}
+
+/// What the lists say is what answers say.
+#[test]
+fn lists() {
+    let mut other = cluster_task("web.2", "web.shop", 4);
+    other.host_ports = vec![31006];
+    let mut cluster = Cluster::default();
+    add_group(&mut cluster, "f", "a-b", false, [web(), other.clone()]);
+    add_group(&mut cluster, "f", "a.b", true, [web()]);
+    let zone = zone(cluster);
+    let mut text: Vec<String> = Vec::new();
+    for set in zone.rrsets() {
+        let name = crate::wire::text(set.owner);
+        let found = get(&zone, &name);
+        for data in set.data {
+            let value = match data {
+                Data::A(address) => address.to_string(),
+                Data::Aaaa(address) => address.to_string(),
+                Data::Srv { port, target } => format!("{}:{port}", crate::wire::text(target)),
+            };
+            assert!(found.contains(&value), "{name} {value}");
+            text.push(format!("{name} {} {value}", data.rtype()));
+        }
+    }
+    let length = text.len();
+    text.sort();
+    text.dedup();
+    assert_eq!(text.len(), length, "nothing twice");
+
+    let tasks: Vec<TaskRecords<'_>> = zone.tasks().collect();
+    let heads: Vec<_> = tasks.iter().map(|t| (t.framework, t.name, t.id.as_str())).collect();
+    assert_eq!(
+        heads,
+        [("f", "web.shop", "web.1"), ("f", "web.shop", "web.2"), ("f", "web.shop", "web.1")]
+    );
+    let of = |n: usize, owner: &str| {
+        let records = tasks[n].records.iter();
+        records.filter(|(name, _)| crate::wire::text(name) == owner).count()
+    };
+    // Both are on one agent; the group `a.b` has records of its own only as it is written.
+    assert_eq!((of(0, "a-b.f.slave"), of(1, "a-b.f.slave"), of(2, "a-b.f.slave")), (1, 0, 0));
+    assert_eq!((of(0, "a-b.f"), of(1, "a-b.f"), of(2, "a-b.f")), (2, 1, 0));
+    assert_eq!((of(2, "a.b.f.slave"), of(2, "_http._a-b._tcp.f")), (1, 1));
+}
+
 fn any_task() -> impl Strategy<Value = ClusterTask> {
     (0u8..40, 0u8..4, 0u8..8, 0u8..5).prop_map(|(n, agent, bits, readiness)| {
         let mut task = cluster_task(&format!("t{n}"), "x", agent);
@@ -397,9 +459,24 @@ proptest! {
             let mut next = seen.clone();
             next.version += 1;
             step.into_iter().for_each(|step| take_step(&mut next.cluster, step));
+            let before = builder.zone().clone();
+            let had = records(&before);
             let gone = builder.advance(&seen, &next, &leases);
             leases.release(Instant::now(), &gone);
             let zone = builder.zone();
+            let mut has = had.clone();
+            let difference = zone.changes_since(&before, usize::MAX).unwrap();
+            for record in &difference.removed {
+                prop_assert!(has.remove(record), "{:?}", record);
+            }
+            for record in &difference.added {
+                prop_assert!(has.insert(record.clone()), "{:?}", record);
+            }
+            prop_assert_eq!(&has, &records(zone));
+            prop_assert!(records(&before) == had, "a copy stays as it was");
+            let size = difference.removed.len() + difference.added.len();
+            prop_assert_eq!(zone.changes_since(&before, size), Some(difference));
+            prop_assert!(size == 0 || zone.changes_since(&before, size - 1).is_none());
             let fresh = zone_of(&next, &self::leases());
             ever.extend(fresh.names());
             let asked = ever.iter().flat_map(|name| {
@@ -409,6 +486,10 @@ proptest! {
             for name in asked {
                 prop_assert_eq!(zone.lookup(&name), fresh.lookup(&name), "{}", name);
             }
+            prop_assert_eq!(&has, &records(&fresh));
+            let of_tasks: BTreeSet<_> = zone.tasks().flat_map(|task| task.records)
+                .map(|(owner, data)| (owner.to_vec(), format!("{data:?}"))).collect();
+            prop_assert_eq!(zone.tasks().map(|task| task.records.len()).sum::<usize>(), of_tasks.len());
             prop_assert_eq!(zone.names(), fresh.names());
             let named: BTreeSet<TaskId> = next.cluster.groups.values().flat_map(|g| &g.tasks)
                 .filter(|t| t.readiness != Readiness::Draining).map(|t| t.id.clone()).collect();
