@@ -259,3 +259,94 @@ fn name_servers(text: &str) -> Vec<IpAddr> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(change: impl FnOnce(&mut ForwardConfig)) -> Result<Vec<SocketAddr>, String> {
+        let resolvers = vec![SocketAddr::from(([192, 0, 2, 1], 53))];
+        let mut config = ForwardConfig { resolvers, ..ForwardConfig::default() };
+        change(&mut config);
+        zones(&config).map(|zones| zones.servers().to_vec()).map_err(|e| e.to_string())
+    }
+
+    fn zone(name: &str, servers: &[&str]) -> (String, Vec<SocketAddr>) {
+        (name.to_owned(), servers.iter().map(|s| s.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn addresses() {
+        for (text, want) in [
+            ("192.0.2.1", "192.0.2.1:53"),
+            ("192.0.2.1:5353", "192.0.2.1:5353"),
+            ("2001:db8::1", "[2001:db8::1]:53"),
+            ("[2001:db8::1]", "[2001:db8::1]:53"),
+            ("[2001:db8::1]:5353", "[2001:db8::1]:5353"),
+        ] {
+            assert_eq!(resolver_address(RESOLVERS, text).unwrap().to_string(), want);
+        }
+        for text in ["", "dns.example.org", "192.0.2.1:", "192.0.2.1:99999", "[192.0.2.1]", "1.2.3"]
+        {
+            let error = resolver_address(ZONE_RESOLVERS, text).unwrap_err().to_string();
+            assert!(error.starts_with("zone-resolvers: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_the_setting_that_is_wrong() {
+        let server = "192.0.2.9:53";
+        assert_eq!(with(|_| ()).unwrap().len(), 1);
+        assert_eq!(with(|c| c.zone_resolvers = [zone("a.b.", &[server])].into()).unwrap().len(), 2);
+        let nested = [zone("b", &[server]), zone("a.b", &[server])];
+        assert_eq!(with(|c| c.zone_resolvers = nested.into()).unwrap().len(), 2);
+        for zones in [
+            vec![zone("a..b", &[server])],
+            vec![zone(".", &[server])],
+            vec![zone("mesos", &[server])],
+            vec![zone("Sub.Mesos.", &[server])],
+            vec![zone("a.b", &[])],
+            vec![zone("a.b", &[server]), zone("A.B", &[server])],
+            vec![zone("a.b", &[server, server])],
+        ] {
+            let error = with(|c| c.zone_resolvers = zones.clone().into_iter().collect());
+            assert!(error.clone().unwrap_err().starts_with("zone-resolvers: "), "{error:?}");
+        }
+        for bad in
+            ["0.0.0.0:53", "224.0.0.1:53", "192.0.2.1:0", "255.255.255.255:53", "[ff02::1]:53"]
+        {
+            let error = with(|c| c.resolvers = vec![bad.parse().unwrap()]).unwrap_err();
+            assert!(error.starts_with("resolvers: "), "{error}");
+        }
+        let twice: SocketAddr = server.parse().unwrap();
+        assert!(with(|c| c.resolvers = vec![twice, twice]).is_err());
+        assert!(with(|c| c.own_addresses = c.resolvers.clone()).unwrap_err().contains("itself"));
+        assert!(with(|c| c.timeout = Duration::ZERO).unwrap_err().starts_with("timeout: "));
+    }
+
+    #[test]
+    fn servers_of_the_system() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("resolv.conf");
+        let text = "# nameserver 192.0.2.66\nsearch example.org\nnameserver 127.0.0.1\n\
+            nameserver 192.0.2.1\nnameserver  2001:db8::1 # comment\nnameserver 192.0.2.1\n\
+            nameserver fe80::1%eth0\nnameserver\nnameserver 127.0.0.53\nnameserver x\n";
+        std::fs::write(&path, text).unwrap();
+        let servers = |own: &[&str]| {
+            let found = with(|config| {
+                config.resolvers.clear();
+                config.resolv_conf = path.clone();
+                config.own_addresses = own.iter().map(|a| a.parse().unwrap()).collect();
+            });
+            found.unwrap().iter().map(SocketAddr::to_string).collect::<Vec<_>>()
+        };
+        let all = ["192.0.2.1:53", "[2001:db8::1]:53", "127.0.0.53:53"];
+        assert_eq!(servers(&[]), all, "127.0.0.1 is this machine");
+        assert_eq!(servers(&["0.0.0.0:53"]), all[..2], "everything on loopback would be us");
+        let missing = with(|config| {
+            config.resolvers.clear();
+            config.resolv_conf = directory.path().join("missing");
+        });
+        assert_eq!(missing.unwrap(), []);
+    }
+}

@@ -24,7 +24,7 @@ use super::stats::{UpstreamCounters, UpstreamStats, add, value};
 /// For how long a server may be silent until the next one is asked as well.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// How often a silent server is asked for one question, unless it is known to be silent.
-const ROUNDS: usize = 2;
+pub(super) const ROUNDS: usize = 2;
 
 /// All servers, and how they are asked.
 #[derive(Debug)]
