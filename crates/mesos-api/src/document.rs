@@ -20,6 +20,8 @@ pub struct Document {
     pub leader: Leader,
     /// What was left out of the lists.
     pub skipped: Skipped,
+    /// Whether frameworks without pid have none; the v1 API tells it of no framework.
+    pub(crate) tells_pids: bool,
     pub(crate) agents: Vec<Agent>,
     pub(crate) frameworks: Vec<Framework>,
     pub(crate) tasks: Vec<Task>,
@@ -84,7 +86,7 @@ pub fn parse(bytes: &[u8]) -> Result<Document, ParseError> {
         own: raw.own.as_deref().and_then(pid::pid),
     };
     raw.listed.check(&intake)?;
-    Ok(finish(leader, intake))
+    Ok(Document { tells_pids: true, ..finish(leader, intake) })
 }
 
 /// Reads a text that is one object. Text that is not UTF-8 is read as far as it is.
@@ -101,7 +103,7 @@ pub(crate) fn whole<T: Object>(bytes: &[u8], intake: &mut Intake) -> Result<T, P
 
 pub(crate) fn finish(leader: Leader, intake: Intake) -> Document {
     let Intake { agents, frameworks, tasks, recovered, skipped, .. } = intake;
-    Document { leader, skipped, agents, frameworks, tasks, recovered }
+    Document { leader, skipped, tells_pids: false, agents, frameworks, tasks, recovered }
 }
 
 /// What the lists of a state turned out to be.

@@ -15,6 +15,7 @@ use waymark_model::{
 
 use crate::document::{Agent, Document, Framework};
 use crate::event::{Event, TaskUpdate};
+use crate::pid::HostPort;
 use crate::task::{Phase, Task};
 
 type Map<K, V> = HashMap<K, V, RandomState>;
@@ -70,7 +71,8 @@ impl State {
         }
         for known in cluster.frameworks.values() {
             let (id, name) = (known.id.clone(), known.name.clone());
-            let pid = None;
+            // As with agents: the port stays with the addresses.
+            let pid = known.port.map(|port| HostPort { host: Arc::from(""), port });
             let framework = Framework { id: id.clone(), name, hostname: Arc::from(""), pid };
             state.frameworks.insert(id, framework);
         }
@@ -90,13 +92,19 @@ impl State {
     /// recovered until they have come back. Their tasks run on, so what the master before it said
     /// of them stays.
     pub fn replace(&mut self, document: Document) {
-        let Document { agents, frameworks, tasks, recovered, .. } = document;
+        let Document { agents, frameworks, tasks, recovered, tells_pids, .. } = document;
         let agents: Map<_, _> = agents.into_iter().map(|a| (a.id.clone(), a)).collect();
         let away: Set<Arc<str>> =
             recovered.into_iter().filter(|id| !agents.contains_key(id)).collect();
         let agents_before = std::mem::replace(&mut self.agents, agents);
         let frameworks = frameworks.into_iter().map(|f| (f.id.clone(), f)).collect();
         let frameworks_before = std::mem::replace(&mut self.frameworks, frameworks);
+        if !tells_pids {
+            for framework in self.frameworks.values_mut() {
+                let before = frameworks_before.get(&framework.id);
+                framework.pid = before.and_then(|before| before.pid.clone());
+            }
+        }
         self.carry_agents(&away, agents_before);
         self.carried.clear();
         let mut before = std::mem::take(&mut self.tasks);

@@ -8,32 +8,87 @@
 //! Whatever happens to the masters, ZooKeeper or the network, what was published stays until a
 //! master that leads has said something else. How old that word is stands in `Freshness`.
 
+mod backoff;
 mod config;
 mod detect;
+mod error;
+mod hosts;
+mod http;
+mod keep;
+mod last_word;
+mod login;
+mod masters;
+mod poll;
+mod run;
 mod status;
+mod stream;
+mod tls;
+mod zookeeper;
 
 pub use config::{IamConfig, MesosAuth, MesosConfig, MesosConfigError, MesosTls};
 pub use detect::{ZkTarget, ZkTargetError};
 pub use status::{MesosReport, MesosStatus, Mode};
 
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
 use waymark_catalog::{Freshness, Writer};
+use waymark_mesos_api::{HostPort, State, host_port};
 use waymark_model::Version;
+
+use error::Trouble;
+use http::Client;
+use keep::Word;
+use last_word::LastWord;
+use login::Credentials;
+use masters::Detected;
 
 /// A Mesos cluster that is followed.
 pub struct MesosSource {
     config: MesosConfig,
+    masters: Vec<HostPort>,
+    client: Client,
     freshness: Freshness,
     status: MesosStatus,
+    /// Where the last word is kept.
+    file: Option<PathBuf>,
+    last: Option<LastWord>,
 }
 
 impl MesosSource {
     /// Checks the settings, reads the files they name and the last word on disk. A last word that
     /// cannot be read is warned about and is no error.
     pub fn new(config: MesosConfig) -> Result<MesosSource, MesosConfigError> {
-        if config.zk.is_none() && config.masters.is_empty() {
-            return Err(MesosConfigError::NoMasters);
+        let masters = masters_of(&config)?;
+        for (name, value) in [("refresh", config.refresh), ("state_timeout", config.state_timeout)]
+        {
+            if value.is_zero() {
+                return Err(MesosConfigError::Zero(name));
+            }
         }
-        Ok(MesosSource { config, freshness: Freshness::default(), status: MesosStatus::default() })
+        let tls = match config.https {
+            true => Some(tls::connector(&config.tls)?),
+            false => None,
+        };
+        let for_login = tls.clone();
+        let credentials = Credentials::new(&config.auth, || match for_login {
+            Some(tls) => Ok(tls),
+            None => tls::connector(&config.tls),
+        })?;
+        let client = Client { tls, credentials };
+        let file = config.data_dir.as_deref().map(last_word::file_in);
+        let last = file.as_deref().and_then(|file| match last_word::load(file) {
+            Ok(last) => last,
+            Err(reason) => {
+                let file = file.display();
+                tracing::warn!(%file, %reason, "the last state on disk cannot be used");
+                None
+            }
+        });
+        let (freshness, status) = (Freshness::default(), MesosStatus::default());
+        Ok(MesosSource { config, masters, client, freshness, status, file, last })
     }
 
     /// How old the source's word is.
@@ -49,15 +104,80 @@ impl MesosSource {
     /// What to make the catalog's `Writer` with: no version above it was ever published. The greater of
     /// the version on disk and the time now in Unix seconds.
     pub fn last_version(&self) -> Version {
-        std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs())
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.last.as_ref().map_or(0, |last| last.version).max(now)
     }
 
     /// Publishes the last word on disk, marked stale, then follows the cluster for as long as the
-    /// future is polled. Never ends by itself.
-    pub async fn run(self, writer: Writer) {
-        let _ = (self.config, writer);
-        std::future::pending::<()>().await;
+    /// future is polled. Never ends by itself. Needs tokio's time and I/O.
+    pub async fn run(self, mut writer: Writer) {
+        let MesosSource { config, masters, client, freshness, status, file, last } = self;
+        let mut published = None;
+        let (word, words) = watch::channel(Word::default());
+        if let Some(LastWord { cluster, saved, .. }) = last {
+            let age = SystemTime::now().duration_since(saved).unwrap_or_default();
+            tracing::info!(?age, tasks = cluster.tasks(), "serving the last state on disk");
+            freshness.restored(Instant::now(), age, "from disk; no master has been heard yet");
+            let version = writer.publish_cluster(|present| {
+                *present = cluster.clone();
+                true
+            });
+            let version = version.unwrap_or_default();
+            word.send_replace(Word { cluster: cluster.clone(), version, saved });
+            published = Some(cluster);
+        }
+        let (found, detected) = watch::channel(Detected { leader: None, all: masters });
+        let keeping = keep::keep(file, words, freshness.clone());
+        let warning = zookeeper::watch_for_leader(config.zk_detection_timeout, detected.clone());
+        let target = config.zk.clone();
+        let detecting = async {
+            match target {
+                Some(target) => tokio::join!(zookeeper::follow(target, found), warning).0,
+                // Kept, since nobody else can say that nothing changes.
+                None => std::future::pending::<()>().await,
+            }
+        };
+        let state = published.clone().map(State::restored).unwrap_or_default();
+        let client = Arc::new(client);
+        let (hosts, at) = (hosts::HostCache::default(), run::Standpoint::default());
+        let follower = run::Follower {
+            config,
+            client,
+            writer,
+            freshness,
+            status,
+            detected,
+            word,
+            state,
+            hosts,
+            published,
+            at,
+        };
+        tokio::join!(keeping, detecting, follower.run());
     }
+}
+
+fn masters_of(config: &MesosConfig) -> Result<Vec<HostPort>, MesosConfigError> {
+    if config.zk.is_none() && config.masters.is_empty() {
+        return Err(MesosConfigError::NoMasters);
+    }
+    let read = |text: &String| {
+        let place = host_port(text).filter(|place| place.port > 0);
+        place.ok_or_else(|| MesosConfigError::BadMaster(text.clone()))
+    };
+    config.masters.iter().map(read).collect()
+}
+
+/// Work on so few bytes is done where it comes up.
+const SMALL: usize = 256 * 1024;
+
+/// Work on `length` bytes, beside the tasks of the runtime when it is much.
+async fn blocking<T: Send + 'static>(
+    length: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Trouble> {
+    if length < SMALL {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|_| Trouble::Interrupted)
 }
