@@ -94,8 +94,7 @@ impl Dns {
     /// ever, or not at all when the settings name none. To run beside [`Dns::follow`].
     pub async fn notify(&self) {
         if self.transfers.is_used() {
-            let zone = || Zone::clone(&self.zone.load());
-            self.transfers.follow(self.versions.subscribe(), zone).await;
+            self.transfers.follow(self.versions.subscribe(), || self.snapshot()).await;
         }
     }
 

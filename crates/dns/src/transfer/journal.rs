@@ -22,7 +22,8 @@ pub struct Change {
 }
 
 impl Change {
-    fn bytes(&self) -> usize {
+    /// The length of the records.
+    pub fn bytes(&self) -> usize {
         self.removed.len() + self.added.len()
     }
 

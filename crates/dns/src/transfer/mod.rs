@@ -189,9 +189,9 @@ impl Transfers {
     pub(crate) fn answer_udp(&self, zone: &Zone, packet: &[u8], peer: IpAddr, out: &mut Vec<u8>) {
         let Ok(query) = self.admit(zone, packet, peer) else { return };
         let mut reply = Reply::to(&query, usize::from(UDP_MINIMUM), out);
-        let (apex, at) = (zone.apex(), Owner::At(message::HEADER as u16));
-        let soa = contents::soa(apex, serial::of(zone.version()));
-        let written = reply.record(Section::Answer, at, qtype::SOA, apex.rules.ttl, |data| {
+        let soa = contents::soa(zone, zone.soa().serial);
+        let at = Owner::At(message::HEADER as u16);
+        let written = reply.record(Section::Answer, at, qtype::SOA, zone.soa().ttl, |data| {
             data.extend_from_slice(&soa);
         });
         reply.finish(Rcode::NoError, true, written.is_none());
@@ -200,7 +200,7 @@ impl Transfers {
     /// Reads a query and says whether this peer may have the answer.
     fn admit<'p>(&self, zone: &Zone, packet: &'p [u8], peer: IpAddr) -> Result<Query<'p>, Rcode> {
         let query = message::read(packet).map_err(|_| Rcode::FormErr)?;
-        let is_ours = query.class == CLASS_IN && query.name.as_bytes() == &*zone.apex().domain;
+        let is_ours = query.class == CLASS_IN && query.name.as_bytes() == zone.domain();
         if !is_ours || !self.config.allow.allows(peer) {
             return Err(Rcode::Refused);
         }
@@ -246,7 +246,7 @@ impl Transfers {
     fn form(&self, zone: Zone, serial: Option<u32>) -> (Zone, Form) {
         let mut state = self.lock();
         let zone = state.catch_up(zone, self.config.journal_bytes);
-        let current = serial::of(zone.version());
+        let current = zone.soa().serial;
         let Some(serial) = serial else { return (zone, Form::Whole) };
         if serial == current || serial::is_later(serial, current) {
             return (zone, Form::Unchanged);
@@ -294,9 +294,9 @@ impl Transfers {
         let work = tokio::task::spawn_blocking(move || {
             let mut state = transfers.lock();
             let zone = state.catch_up(zone, transfers.config.journal_bytes);
-            let (apex, version) = (zone.apex(), zone.version());
-            let soa = contents::soa(apex, serial::of(version));
-            let message = notify::message(&apex.domain, apex.rules.ttl, &soa);
+            let soa = contents::soa(&zone, zone.soa().serial);
+            let (version, message) =
+                (zone.version(), notify::message(zone.domain(), zone.soa().ttl, &soa));
             transfers.news.send_replace(Announcement { version, message });
         });
         if let Err(e) = work.await {
@@ -336,19 +336,18 @@ fn write(
     form: Form,
     mut give: impl FnMut(Record<'_>) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
-    let apex = zone.apex();
-    let soa = contents::soa(apex, serial::of(zone.version()));
+    let (ttl, soa) = (zone.soa().ttl, contents::soa(zone, zone.soa().serial));
     let old;
-    let record = |data| Record { owner: &[], rtype: qtype::SOA, ttl: apex.rules.ttl, data };
+    let record = |data| Record { owner: &[], rtype: qtype::SOA, ttl, data };
     give(record(&soa))?;
     match form {
         Form::Unchanged => return ControlFlow::Continue(()),
         Form::Whole => {
-            give(contents::name_server(apex))?;
+            give(contents::name_server(zone))?;
             contents::each(zone, &mut give)?;
         }
         Form::Since(serial, change) => {
-            old = contents::soa(apex, serial);
+            old = contents::soa(zone, serial);
             give(record(&old))?;
             record::unpack(&change.removed).try_for_each(&mut give)?;
             give(record(&soa))?;

@@ -14,8 +14,8 @@ pub struct Record<'r> {
     pub data: &'r [u8],
 }
 
-/// Length of owner, type, TTL and data's length.
-const FIXED: usize = 1 + 2 + 4 + 2;
+/// The length of a packed record without owner and data: their lengths, type and TTL.
+pub const SHORTEST: usize = 1 + 2 + 4 + 2;
 
 impl<'r> Record<'r> {
     /// Appends the record in packed form and says whether it could: an owner of more than 255 bytes
@@ -26,7 +26,7 @@ impl<'r> Record<'r> {
         else {
             return false;
         };
-        out.reserve(FIXED + self.owner.len() + self.data.len());
+        out.reserve(SHORTEST + self.owner.len() + self.data.len());
         out.push(owner);
         out.extend_from_slice(self.owner);
         out.extend(self.rtype.to_be_bytes());
