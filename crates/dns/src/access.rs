@@ -95,6 +95,31 @@ impl AccessList {
         AccessList(vec![Network { address: 0, mask: 0 }])
     }
 
+    /// Those whose addresses nobody outside has: loopback, link-local and private networks (RFC
+    /// 1918, RFC 6598, RFC 4193).
+    pub fn private() -> AccessList {
+        let v4 = |address: [u8; 4], length: u32| Network {
+            address: bits(IpAddr::from(address)),
+            mask: u128::MAX << (128 - V4_PREFIX - length),
+        };
+        let v6 = |first: u16, length: u32| Network {
+            address: u128::from(first) << 112,
+            mask: u128::MAX << (128 - length),
+        };
+        let loopback = Network { address: 1, mask: u128::MAX };
+        AccessList(vec![
+            v4([127, 0, 0, 0], 8),
+            v4([10, 0, 0, 0], 8),
+            v4([172, 16, 0, 0], 12),
+            v4([192, 168, 0, 0], 16),
+            v4([100, 64, 0, 0], 10),
+            v4([169, 254, 0, 0], 16),
+            loopback,
+            v6(0xfc00, 7),
+            v6(0xfe80, 10),
+        ])
+    }
+
     /// Whether the address is in one of the networks.
     pub fn allows(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(address))
@@ -158,6 +183,16 @@ mod tests {
             assert_eq!(some.allows(address.parse().unwrap()), allowed, "{address}");
             assert!(AccessList::everybody().allows(address.parse().unwrap()));
             assert!(!AccessList::default().allows(address.parse().unwrap()));
+        }
+        let private = AccessList::private();
+        for address in ["127.1.2.3", "10.9.9.9", "172.31.0.1", "192.168.1.1", "100.64.0.1"] {
+            assert!(private.allows(address.parse().unwrap()), "{address}");
+        }
+        for address in ["::1", "fd00::1", "fe80::1", "169.254.0.1", "::ffff:10.0.0.1"] {
+            assert!(private.allows(address.parse().unwrap()), "{address}");
+        }
+        for address in ["11.0.0.0", "172.32.0.0", "192.169.0.0", "8.8.8.8", "::2", "2001:db8::1"] {
+            assert!(!private.allows(address.parse().unwrap()), "{address}");
         }
         // All of IPv4 is not all of IPv6.
         let v4 = list(&["0.0.0.0/0"]);

@@ -23,9 +23,11 @@ use std::net::IpAddr;
 
 use crate::lease::Moment;
 use crate::message::{
-    self, CLASS_IN, Header, Owner, QUESTION_NAME, Query, Rcode, Reply, Section, Unanswerable, qtype,
+    self, CLASS_IN, Header, Manner, Owner, QUESTION_NAME, Query, Rcode, Reply, Section,
+    Unanswerable, qtype,
 };
 use crate::records::{Records, Value};
+use crate::respond::Client;
 use crate::wire;
 use crate::zone::Zone;
 
@@ -130,6 +132,20 @@ impl Answerer {
                 Some(self.reply(zone, &query, now, reply))
             }
         }
+    }
+
+    /// Answers a query that has been read.
+    pub(crate) fn reply_to(
+        &mut self,
+        zone: &Zone,
+        query: &Query<'_>,
+        client: Client,
+        now: Moment,
+        manner: &Manner,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        let reply = Reply::with(query, limit(query, client.transport), manner, out);
+        self.reply(zone, query, now, reply)
     }
 
     fn reply(

@@ -7,6 +7,7 @@ use thiserror::Error;
 use waymark_catalog::Freshness;
 
 use crate::naming::{self, LabelRule};
+use crate::respond::Policy;
 use crate::transfer::TransferConfig;
 use crate::wire;
 
@@ -51,10 +52,14 @@ pub struct DnsConfig {
     pub health_aware: bool,
     /// TCP connections at once, over all workers; more are closed as soon as they are accepted.
     pub tcp_connections: usize,
+    /// TCP connections at once of one client (of one /64 with IPv6).
+    pub tcp_connections_per_client: usize,
     /// For how long a TCP connection may be silent, or not take what is sent to it.
     pub tcp_idle: Duration,
     /// Who may transfer the zone, and who is told of its changes.
     pub transfer: TransferConfig,
+    /// Who may ask for what, and how replies are made.
+    pub policy: Policy,
     /// Seeds the zone's hash table and the order of answers; any number, best a random one.
     pub seed: u64,
 }
@@ -98,6 +103,8 @@ impl Default for DnsConfig {
             ip_sources: vec![IpSource::Netinfo, IpSource::Mesos, IpSource::Host],
             health_aware: false,
             tcp_connections: 512,
+            tcp_connections_per_client: 128,
+            policy: Policy::default(),
             tcp_idle: Duration::from_secs(8),
             transfer: TransferConfig::default(),
             seed: 0,

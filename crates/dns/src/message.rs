@@ -11,10 +11,12 @@ pub const HEADER: usize = 12;
 pub const UDP_PAYLOAD: u16 = 1232;
 /// The UDP message that every client takes (RFC 1035 §4.2.1).
 pub const UDP_MINIMUM: u16 = 512;
-/// Length of the OPT record in replies, in bytes.
+/// Length of the OPT record in replies without options, in bytes.
 const OPT_LENGTH: usize = 11;
+/// RA, in the second half of the flags.
+const RECURSION_AVAILABLE: u8 = 0x80;
 
-/// Response codes (RFC 1035 §4.1.1, RFC 6891 §9).
+/// Response codes (RFC 1035 §4.1.1, RFC 6891 §9, RFC 7873 §8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 #[allow(missing_docs)]
@@ -26,6 +28,7 @@ pub enum Rcode {
     NotImp = 4,
     Refused = 5,
     BadVers = 16,
+    BadCookie = 23,
 }
 
 /// Types of records and queries, by their numbers.
@@ -66,7 +69,7 @@ pub struct Query<'q> {
     pub(crate) name: Name,
     pub(crate) qtype: u16,
     pub(crate) class: u16,
-    pub(crate) edns: Option<Edns>,
+    pub(crate) edns: Option<Edns<'q>>,
 }
 
 /// A name in wire form with root label, in lower case.
@@ -78,10 +81,26 @@ pub struct Name {
 
 /// The OPT record of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Edns {
+pub struct Edns<'q> {
     pub(crate) payload: u16,
     pub(crate) version: u8,
     pub(crate) dnssec_ok: bool,
+    /// A whole list of options.
+    options: &'q [u8],
+}
+
+impl<'q> Edns<'q> {
+    /// The data of the first option with a code.
+    pub(crate) fn option(&self, code: u16) -> Option<&'q [u8]> {
+        let mut reader = Reader { packet: self.options, at: 0 };
+        loop {
+            let (found, length) = (reader.u16()?, reader.u16()?);
+            let data = reader.take(usize::from(length))?;
+            if found == code {
+                return Some(data);
+            }
+        }
+    }
 }
 
 /// Why a packet is no query that could be answered.
@@ -196,7 +215,7 @@ impl<'q> Reader<'q> {
     }
 
     /// Passes over a record; gives what an OPT record says.
-    fn record(&mut self) -> Option<Option<Edns>> {
+    fn record(&mut self) -> Option<Option<Edns<'q>>> {
         let is_root = self.skip_name()?;
         let rtype = self.u16()?;
         let payload = self.u16()?;
@@ -206,7 +225,7 @@ impl<'q> Reader<'q> {
         if rtype != qtype::OPT {
             return Some(None);
         }
-        let edns = Edns { payload, version, dnssec_ok: flags & 0x80 != 0 };
+        let edns = Edns { payload, version, dnssec_ok: flags & 0x80 != 0, options: data };
         (is_root && are_options(data)).then_some(Some(edns))
     }
 }
@@ -252,21 +271,86 @@ pub enum Owner<'n> {
 /// The place of the question's name.
 pub const QUESTION_NAME: Owner<'static> = Owner::At(HEADER as u16);
 
+/// EDNS options of a reply, ready to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    bytes: [u8; Options::ROOM],
+    length: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { bytes: [0; Options::ROOM], length: 0 }
+    }
+}
+
+impl Options {
+    /// A cookie, and an extended error without text.
+    const ROOM: usize = 4 + crate::cookie::LENGTH + 4 + 2;
+
+    /// Adds an option; one that finds no room is left out.
+    pub(crate) fn push(&mut self, code: u16, data: &[u8]) {
+        let [code, length] = [code, data.len() as u16].map(u16::to_be_bytes);
+        let end = self.length + 4 + data.len();
+        if let Some(place) = self.bytes.get_mut(self.length..end) {
+            let all = code.iter().chain(&length).chain(data);
+            place.iter_mut().zip(all).for_each(|(place, byte)| *place = *byte);
+            self.length = end;
+        }
+    }
+
+    /// The options, one behind the other.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// What a reply says besides its records.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// RA: whether this client can ask for names of others.
+    pub recursion_available: bool,
+    /// Whether TC is set when records had to be left out.
+    pub tells_cuts: bool,
+    /// What clients with EDNS are told.
+    pub options: Options,
+}
+
+impl Default for Manner {
+    fn default() -> Manner {
+        Manner { recursion_available: false, tells_cuts: true, options: Options::default() }
+    }
+}
+
 /// A reply in the making. What does not fit is left out whole.
 pub struct Reply<'o> {
     out: &'o mut Vec<u8>,
     limit: usize,
     counts: [u16; 3],
-    edns: Option<Edns>,
+    /// Whether it has an OPT record, and that has DO.
+    edns: Option<bool>,
+    manner: Manner,
 }
 
 impl<'o> Reply<'o> {
     /// A reply to a query in at most `limit` bytes, which hold at least header, question and OPT.
     pub fn to(query: &Query<'_>, limit: usize, out: &'o mut Vec<u8>) -> Reply<'o> {
+        Reply::with(query, limit, &Manner::default(), out)
+    }
+
+    /// The same with more to say.
+    pub fn with(
+        query: &Query<'_>,
+        limit: usize,
+        manner: &Manner,
+        out: &'o mut Vec<u8>,
+    ) -> Reply<'o> {
         start(&query.header, 1, out);
         out.extend_from_slice(query.question);
-        let reserved = if query.edns.is_some() { OPT_LENGTH } else { 0 };
-        Reply { out, limit: limit - reserved, counts: [0; 3], edns: query.edns }
+        let edns = query.edns.map(|edns| edns.dnssec_ok);
+        let reserved = edns.map_or(0, |_| OPT_LENGTH + manner.options.length);
+        let limit = limit.saturating_sub(reserved);
+        Reply { out, limit, counts: [0; 3], edns, manner: *manner }
     }
 
     /// Writes a record, whose data `data` appends, and says whether it fitted. On success gives the
@@ -313,16 +397,22 @@ impl<'o> Reply<'o> {
     /// Writes OPT and header: the reply is ready to be sent.
     pub fn finish(mut self, rcode: Rcode, authoritative: bool, truncated: bool) {
         let code = rcode as u8;
-        if let Some(edns) = self.edns {
+        if let Some(dnssec_ok) = self.edns {
+            let options = self.manner.options;
             let [high, low] = UDP_PAYLOAD.to_be_bytes();
-            let flags = if edns.dnssec_ok { 0x80 } else { 0 };
-            self.out.extend([0, 0, qtype::OPT as u8, high, low, code >> 4, 0, flags, 0, 0, 0]);
+            let flags = if dnssec_ok { 0x80 } else { 0 };
+            let length = options.length as u8;
+            self.out.extend([0, 0, qtype::OPT as u8, high, low, code >> 4, 0, flags, 0, 0, length]);
+            self.out.extend_from_slice(options.as_bytes());
             self.counts[Section::Additional as usize] += 1;
         }
         for (n, count) in self.counts.iter().enumerate() {
             patch(self.out, 6 + 2 * n, &count.to_be_bytes());
         }
-        set_flags(self.out, rcode, authoritative, truncated);
+        set_flags(self.out, rcode, authoritative, truncated && self.manner.tells_cuts);
+        if let Some(second) = self.out.get_mut(3).filter(|_| self.manner.recursion_available) {
+            *second |= RECURSION_AVAILABLE;
+        }
     }
 }
 
@@ -332,7 +422,7 @@ pub fn header_only(header: &Header, rcode: Rcode, out: &mut Vec<u8>) {
     set_flags(out, rcode, false, false);
 }
 
-/// Writes the header that a reply starts with; RA stays 0, since nothing is forwarded.
+/// Writes the header that a reply starts with.
 fn start(header: &Header, questions: u8, out: &mut Vec<u8>) {
     const KEPT_FIRST: u8 = 0x79; // opcode, RD
     const KEPT_SECOND: u8 = 0x10; // CD

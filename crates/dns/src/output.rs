@@ -19,18 +19,21 @@
 //!   *acquires*, and so do the store and load of the version: the worker's lease notes, made
 //!   before its drop, are seen by everybody who sees the version.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
-use waymark_catalog::{InUse, Output, Reader};
+use waymark_catalog::{InUse, Output, Reader, Standing};
 use waymark_model::{Catalog, TaskId, Version};
 
 use crate::build::Builder;
 use crate::config::{ConfigError, DnsConfig};
+use crate::cookie::Cookies;
 use crate::lease::{Clock, Leases, Moment};
+use crate::respond::{Here, Now};
+use crate::server::Places;
 use crate::stats::{Counters, Stats};
 use crate::transfer::{self, TransferStats, Transfers};
 use crate::zone::{Lookup, Zone};
@@ -46,26 +49,45 @@ pub struct Dns {
     versions: watch::Sender<Version>,
     pub(crate) transfers: Arc<Transfers>,
     counters: Mutex<Vec<Arc<Counters>>>,
-    pub(crate) tcp_slots: Arc<tokio::sync::Semaphore>,
+    pub(crate) places: Arc<Places>,
+    pub(crate) cookies: Cookies,
+    is_stale: AtomicBool,
+    /// When to look at the source's freshness again.
+    look_again: AtomicU64,
+    started: Instant,
+    /// The wall clock's seconds since 1970 at the start.
+    started_unix: u64,
 }
 
 /// How often the follower looks whether the old zone is free before it sleeps in between.
 const EAGER_LOOKS: usize = 64;
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// How often answers look whether the source of the names is lost, in milliseconds.
+const FRESHNESS_MS: u64 = 250;
 
 impl Dns {
     /// A server without names yet. The error names the setting that is wrong.
     pub fn new(config: DnsConfig) -> Result<Dns, ConfigError> {
+        let started = Instant::now();
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let builder = Builder::new(&config)?;
         Ok(Dns {
             zone: ArcSwap::from_pointee(builder.zone().clone()),
             builder: Mutex::new(Some(builder)),
-            leases: Leases::new(Clock::new(Instant::now())),
+            leases: Leases::new(Clock::new(started)),
             applied: AtomicU64::new(0),
             versions: watch::Sender::new(0),
             transfers: Transfers::new(config.transfer.clone()),
             counters: Mutex::default(),
-            tcp_slots: Arc::new(tokio::sync::Semaphore::new(config.tcp_connections)),
+            places: Arc::new(Places::new(
+                config.tcp_connections,
+                config.tcp_connections_per_client,
+            )),
+            cookies: Cookies::new(rand::random()),
+            is_stale: AtomicBool::new(false),
+            look_again: AtomicU64::new(0),
+            started,
+            started_unix: unix.map_or(0, |since| since.as_secs()),
             config,
         })
     }
@@ -174,6 +196,34 @@ impl Dns {
     /// The time of answers made now.
     pub(crate) fn moment(&self, now: Instant) -> Moment {
         self.leases.clock().moment(now)
+    }
+
+    /// Whether the source of the names is lost; looked at a few times a second.
+    fn is_stale(&self, now: Moment) -> bool {
+        let Some(freshness) = &self.config.freshness else { return false };
+        if now.tick >= self.look_again.load(Ordering::Relaxed) {
+            self.look_again.store(now.tick + FRESHNESS_MS, Ordering::Relaxed);
+            let is_stale = matches!(freshness.standing(now.instant), Standing::Stale { .. });
+            self.is_stale.store(is_stale, Ordering::Relaxed);
+        }
+        self.is_stale.load(Ordering::Relaxed)
+    }
+
+    /// What a batch of answers is made from.
+    pub(crate) fn here<'h>(&'h self, zone: &'h Zone) -> Here<'h> {
+        let now = Instant::now();
+        let (moment, since_start) = (self.moment(now), now.saturating_duration_since(self.started));
+        Here {
+            zone,
+            policy: &self.config.policy,
+            cookies: &self.cookies,
+            is_stale: self.is_stale(moment),
+            now: Now {
+                moment,
+                since_start,
+                unix: (self.started_unix + since_start.as_secs()) as u32,
+            },
+        }
     }
 }
 

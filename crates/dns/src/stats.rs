@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::answer::{Outcome, Transport};
 use crate::message::{Rcode, qtype};
+use crate::respond::Verdict;
 
 /// The transports by name, in the order of the counters.
 pub const TRANSPORTS: [&str; 2] = ["udp", "tcp"];
 /// The query types that are counted by name, in the order of the counters.
 pub const TYPES: [&str; 7] = ["a", "aaaa", "srv", "soa", "ns", "any", "other"];
 /// The response codes by name, in the order of the counters.
-pub const RCODES: [&str; 7] =
-    ["noerror", "formerr", "servfail", "nxdomain", "notimp", "refused", "badvers"];
+pub const RCODES: [&str; 8] =
+    ["noerror", "formerr", "servfail", "nxdomain", "notimp", "refused", "badvers", "badcookie"];
 
 /// A snapshot of the counters since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,12 @@ pub struct Stats {
     pub truncated: u64,
     /// Packets that got no reply: shorter than a header, or replies themselves.
     pub ignored: u64,
+    /// Queries that were handed to the forwarder; their replies are counted there.
+    pub forwarded: u64,
+    /// Replies over UDP that were not sent because of the rate limit.
+    pub limited: u64,
+    /// Small replies that were sent in place of others because of the rate limit.
+    pub slipped: u64,
     /// Replies over UDP that the system did not take.
     pub unsent: u64,
     /// TCP connections that were served.
@@ -39,13 +46,30 @@ pub(crate) struct Counters {
     queries: [[AtomicU64; TYPES.len()]; TRANSPORTS.len()],
     replies: [[AtomicU64; RCODES.len()]; TRANSPORTS.len()],
     truncated: AtomicU64,
-    ignored: AtomicU64,
+    pub(crate) ignored: AtomicU64,
+    pub(crate) forwarded: AtomicU64,
+    pub(crate) limited: AtomicU64,
+    pub(crate) slipped: AtomicU64,
     pub(crate) unsent: AtomicU64,
     pub(crate) tcp_accepted: AtomicU64,
     pub(crate) tcp_refused: AtomicU64,
 }
 
 impl Counters {
+    /// Counts what is done about a packet.
+    pub(crate) fn judge(&self, transport: Transport, verdict: &Verdict) {
+        match verdict {
+            Verdict::Reply(outcome) => self.count(transport, Some(*outcome)),
+            Verdict::Silence => self.count(transport, None),
+            Verdict::Limited => add(&self.limited),
+            Verdict::Slipped(outcome) => {
+                add(&self.slipped);
+                self.count(transport, Some(*outcome));
+            }
+            Verdict::Forward(_) => add(&self.forwarded),
+        }
+    }
+
     /// Counts what became of a packet.
     pub(crate) fn count(&self, transport: Transport, outcome: Option<Outcome>) {
         let Some(outcome) = outcome else { return add(&self.ignored) };
@@ -69,6 +93,9 @@ impl Counters {
         }
         stats.truncated += value(&self.truncated);
         stats.ignored += value(&self.ignored);
+        stats.forwarded += value(&self.forwarded);
+        stats.limited += value(&self.limited);
+        stats.slipped += value(&self.slipped);
         stats.unsent += value(&self.unsent);
         stats.tcp_accepted += value(&self.tcp_accepted);
         stats.tcp_refused += value(&self.tcp_refused);
@@ -91,7 +118,7 @@ fn value(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
-fn count_in(row: Option<&[AtomicU64; 7]>, place: usize) {
+fn count_in<const N: usize>(row: Option<&[AtomicU64; N]>, place: usize) {
     if let Some(counter) = row.and_then(|row| row.get(place)) {
         add(counter);
     }
@@ -112,6 +139,7 @@ fn type_place(number: u16) -> usize {
 fn rcode_place(rcode: Rcode) -> usize {
     match rcode {
         Rcode::BadVers => 6,
+        Rcode::BadCookie => 7,
         other => other as usize,
     }
 }

@@ -1,7 +1,5 @@
 //! The promise that drains rely on, with real threads.
 
-use std::sync::atomic::AtomicBool;
-
 use waymark_catalog::Writer;
 use waymark_model::{AppEntry, AppId};
 
@@ -126,4 +124,19 @@ fn no_answer_is_older_than_what_is_applied() {
     workers.into_iter().for_each(|worker| worker.join().unwrap());
     drop(writer);
     follower.join().unwrap();
+}
+
+#[test]
+fn staleness_shows_within_a_moment() {
+    let freshness = waymark_catalog::Freshness::default();
+    let config = DnsConfig { freshness: Some(freshness.clone()), ..config() };
+    let dns = Dns::new(config).unwrap();
+    let is_stale = || dns.here(&dns.zone()).is_stale;
+    assert!(!is_stale(), "silent is not stale");
+    freshness.heard(Instant::now());
+    freshness.lost("gone");
+    wait_until("stale", is_stale);
+    freshness.heard(Instant::now());
+    wait_until("fresh", || !is_stale());
+    assert!(!Dns::new(crate::fixtures::config()).unwrap().here(&dns.zone()).is_stale);
 }

@@ -47,6 +47,48 @@ struct Control {
     length: usize,
 }
 
+/// Where a query came from, and the address it was sent to.
+pub struct WayBack {
+    peer: Peer,
+    control: Control,
+}
+
+impl WayBack {
+    /// Sends one reply.
+    ///
+    /// # Errors
+    /// Those of sendmsg(2); nothing has been sent then.
+    pub fn send(mut self, socket: &UdpSocket, reply: &[u8]) -> io::Result<()> {
+        // The kernel only reads it.
+        let iov_base = reply.as_ptr().cast_mut().cast();
+        let mut part = libc::iovec { iov_base, iov_len: reply.len() };
+        // SAFETY: integers and pointers, for which zero is a value.
+        let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+        address(&mut header, &mut self.peer, &mut self.control, &mut part);
+        // SAFETY: every pointer leads to as many bytes as the length beside it says, all of them
+        // written before; the kernel only reads them.
+        let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &header, libc::MSG_DONTWAIT) };
+        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+/// Makes a header that sends a part to a peer from the address that it asked.
+fn address(
+    header: &mut libc::msghdr,
+    peer: &mut Peer,
+    control: &mut Control,
+    part: &mut libc::iovec,
+) {
+    header.msg_name = peer.bytes.as_mut_ptr().cast();
+    header.msg_namelen = peer.length.min(peer.bytes.len() as u32);
+    header.msg_iov = part;
+    header.msg_iovlen = 1;
+    if control.length > 0 {
+        header.msg_control = control.bytes.as_mut_ptr().cast();
+        header.msg_controllen = control.length as _;
+    }
+}
+
 /// The room for one batch.
 pub struct Batch {
     slots: Box<[Slot]>,
@@ -62,6 +104,11 @@ impl Slot {
             control: Control { bytes: [0; CONTROL], length: 0 },
             reply: Vec::with_capacity(MAX_QUERY),
         }
+    }
+
+    /// How a reply that is made later gets to the client.
+    pub fn way_back(&self) -> WayBack {
+        WayBack { peer: self.peer, control: self.control }
     }
 
     /// The client's address, the packet, and the place for the reply. `None` for what cannot be
@@ -187,15 +234,7 @@ impl Batch {
         for ((slot, part), header) in slots.zip(&mut parts).zip(&mut headers) {
             let iov_base = slot.reply.as_mut_ptr().cast();
             *part = libc::iovec { iov_base, iov_len: slot.reply.len() };
-            let header = &mut header.msg_hdr;
-            header.msg_name = slot.peer.bytes.as_mut_ptr().cast();
-            header.msg_namelen = slot.peer.length.min(slot.peer.bytes.len() as u32);
-            header.msg_iov = part;
-            header.msg_iovlen = 1;
-            if slot.control.length > 0 {
-                header.msg_control = slot.control.bytes.as_mut_ptr().cast();
-                header.msg_controllen = slot.control.length as _;
-            }
+            address(&mut header.msg_hdr, &mut slot.peer, &mut slot.control, part);
             count += 1;
         }
         let (mut rest, mut lost) = (headers.get_mut(..count).unwrap_or_default(), 0);

@@ -2,13 +2,16 @@
 //! address's UDP socket, and one for all its TCP connections; several workers share the ports.
 //! Nothing here knows names.
 //!
-//! UDP threads use no event loop: they sleep in `recvmmsg` itself.
+//! UDP threads use no event loop: they sleep in `recvmmsg` itself. What has to wait for others (the
+//! forwarder) waits on the event loop of the worker's TCP thread.
 
 mod batch;
+mod places;
 mod sockets;
 mod tcp;
 mod udp;
 
+pub(crate) use places::Places;
 pub use sockets::{BindError, Sockets};
 
 use std::io;
@@ -59,17 +62,15 @@ impl Server {
         sockets: WorkerSockets,
         mut stopping: watch::Receiver<()>,
     ) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut seed = (number as u64) << 32;
         for socket in sockets.udp {
             self.udp.push(socket.try_clone()?);
             seed += 1;
-            let (dns, stopped) = (dns.clone(), self.stopped.clone());
-            let counters = dns.add_worker();
-            self.spawn(format!("dns-udp-{number}"), move || {
-                udp::serve(&dns, &counters, &socket, seed, &stopped);
-            })?;
+            let (stopped, elsewhere) = (self.stopped.clone(), runtime.handle().clone());
+            let worker = udp::Worker::new(dns.clone(), Arc::new(socket), seed, elsewhere);
+            self.spawn(format!("dns-udp-{number}"), move || worker.run(&stopped))?;
         }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listeners = {
             let _inside = runtime.enter();
             let listeners = sockets.tcp.into_iter().map(tokio::net::TcpListener::from_std);

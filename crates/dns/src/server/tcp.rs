@@ -1,24 +1,30 @@
 //! Queries over TCP: any number on one connection, also many at once (RFC 7766).
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::answer::{Answerer, Outcome, Transport};
-use crate::message::qtype;
+use crate::answer::{Outcome, Transport};
+use crate::forward::Begun;
+use crate::message::{Options, qtype};
 use crate::output::Dns;
+use crate::respond::{Client, Responder, Verdict};
 use crate::stats::{Counters, add};
 use crate::transfer::Transfer;
 
 /// The longest query that is read, in bytes; a connection that announces a longer one is closed.
 const MAX_QUERY: usize = 4096;
+/// Queries of one connection that others are asked about at once; no more is read until one is
+/// answered.
+const MAX_WAITING: usize = 128;
 /// Answers that wait to be sent are sent when they have grown to this, in bytes.
 const SEND_AT: usize = 64 << 10;
 /// Room that a connection keeps for answers between queries, in bytes, twice.
@@ -49,7 +55,8 @@ pub(super) async fn serve(
                 continue;
             }
         };
-        let Ok(slot) = dns.tcp_slots.clone().try_acquire_owned() else {
+        let address = peer.ip().to_canonical();
+        let Some(place) = dns.places.take(address) else {
             add(&counters.tcp_refused);
             continue;
         };
@@ -57,16 +64,18 @@ pub(super) async fn serve(
         seed = seed.wrapping_add(0x1_0001);
         let connection = Connection {
             stream,
-            client: peer.ip(),
-            transfer: None,
-            answerer: Answerer::new(dns.config.seed ^ seed),
+            client: Client { address, transport: Transport::Tcp },
+            responder: Responder::unlimited(dns.config.seed ^ seed),
             input: Vec::new(),
             output: Vec::new(),
             reply: Vec::new(),
+            transfer: None,
+            forwards: Vec::new(),
+            waiting: JoinSet::new(),
         };
         let (dns, counters) = (dns.clone(), counters.clone());
         connections.spawn(async move {
-            let _slot = slot;
+            let _place = place;
             if let Err(e) = connection.run(&dns, &counters).await {
                 tracing::trace!(error = %e, "DNS connection ended");
             }
@@ -85,56 +94,88 @@ async fn accept(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)
 
 struct Connection {
     stream: TcpStream,
-    client: IpAddr,
-    /// What follows the output: the zone for a secondary.
-    transfer: Option<Transfer>,
-    answerer: Answerer,
+    client: Client,
+    responder: Responder,
     /// What has been read and not answered.
     input: Vec<u8>,
     /// Answers with their lengths that have not been sent.
     output: Vec<u8>,
     reply: Vec<u8>,
+    /// What follows the output: the zone for a secondary.
+    transfer: Option<Transfer>,
+    /// Queries that others are to be asked about: where they stand in the input.
+    forwards: Vec<(Range<usize>, Options)>,
+    /// Replies of others that are on their way. They are sent as they come (RFC 7766 §6.2.1.1).
+    waiting: JoinSet<Vec<u8>>,
 }
 
 impl Connection {
     /// Until the client closes, is silent for too long, or breaks the format.
     async fn run(mut self, dns: &Dns, counters: &Counters) -> io::Result<()> {
-        let idle = dns.config.tcp_idle;
         self.stream.set_nodelay(true)?;
         loop {
             let (used, more) = self.answer_whole(dns, counters)?;
+            self.forward(dns)?;
             self.input.drain(..used);
-            if !self.output.is_empty() {
-                timeout(idle, self.stream.write_all(&self.output)).await??;
-                self.output.clear();
-                // A large answer is rare; its room is not kept for as long as the client stays.
-                self.output.shrink_to(KEPT);
-                self.reply.shrink_to(KEPT);
-            }
+            self.send(dns.config.tcp_idle).await?;
             if let Some(transfer) = self.transfer.take() {
-                timeout(MAX_TRANSFER, self.send(transfer, idle)).await??;
+                timeout(MAX_TRANSFER, self.transfer(transfer, dns.config.tcp_idle)).await??;
             }
-            if more {
-                continue;
-            }
-            // Room for the rest of the longest query.
-            self.input.reserve((2 + MAX_QUERY).saturating_sub(self.input.len()));
-            if timeout(idle, self.stream.read_buf(&mut self.input)).await?? == 0 {
+            if !more && !self.wait(dns.config.tcp_idle).await? {
                 return Ok(());
             }
         }
     }
 
+    /// Sends what waits in the output.
+    async fn send(&mut self, idle: Duration) -> io::Result<()> {
+        if !self.output.is_empty() {
+            timeout(idle, self.stream.write_all(&self.output)).await??;
+            self.output.clear();
+            // A large answer is rare; its room is not kept for as long as the client stays.
+            self.output.shrink_to(KEPT);
+            self.reply.shrink_to(KEPT);
+        }
+        Ok(())
+    }
+
     /// Sends all messages of a transfer.
-    async fn send(&mut self, mut transfer: Transfer, idle: Duration) -> io::Result<()> {
+    async fn transfer(&mut self, mut transfer: Transfer, idle: Duration) -> io::Result<()> {
         while let Some(message) = transfer.next().await {
-            let length = u16::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidData)?;
-            self.output.extend(length.to_be_bytes());
-            self.output.extend_from_slice(&message);
+            frame(&message, &mut self.output)?;
             timeout(idle, self.stream.write_all(&self.output)).await??;
             self.output.clear();
         }
         Ok(())
+    }
+
+    /// Waits for more of the input, or for a reply of others, which goes to the output. Says
+    /// whether anything is left to do.
+    async fn wait(&mut self, idle: Duration) -> io::Result<bool> {
+        // Room for the rest of the longest query.
+        self.input.reserve((2 + MAX_QUERY).saturating_sub(self.input.len()));
+        let nobody = self.waiting.is_empty();
+        let reads = self.waiting.len() < MAX_WAITING;
+        let ended = tokio::select! {
+            read = timeout(idle, self.stream.read_buf(&mut self.input)), if reads => match read {
+                Ok(read) => read? == 0,
+                // Whoever waits for an answer is not idle.
+                Err(_) if nobody => return Err(io::ErrorKind::TimedOut.into()),
+                Err(_) => false,
+            },
+            Some(reply) = self.waiting.join_next() => {
+                frame(&reply.unwrap_or_default(), &mut self.output)?;
+                false
+            }
+        };
+        if ended {
+            // What was asked before is still answered.
+            while let Some(reply) = self.waiting.join_next().await {
+                frame(&reply.unwrap_or_default(), &mut self.output)?;
+                self.send(idle).await?;
+            }
+        }
+        Ok(!ended)
     }
 
     /// Answers the whole queries that have been read, up to [`SEND_AT`] of answers; gives how many
@@ -142,9 +183,13 @@ impl Connection {
     /// Never waits, since it holds the zone.
     fn answer_whole(&mut self, dns: &Dns, counters: &Counters) -> io::Result<(usize, bool)> {
         let zone = dns.zone();
-        let now = dns.moment(Instant::now());
+        let here = dns.here(&zone);
         let mut used = 0;
         while self.output.len() < SEND_AT {
+            if self.waiting.len() + self.forwards.len() >= MAX_WAITING {
+                // Some of these may be answered at once.
+                return Ok((used, !self.forwards.is_empty()));
+            }
             let rest = self.input.get(used..).unwrap_or_default();
             let Some((length, rest)) = rest.split_first_chunk() else { return Ok((used, false)) };
             let length = usize::from(u16::from_be_bytes(*length));
@@ -152,25 +197,54 @@ impl Connection {
                 return Err(io::ErrorKind::InvalidData.into());
             }
             let Some(packet) = rest.get(..length) else { return Ok((used, false)) };
-            let (client, reply) = (self.client, &mut self.reply);
-            let outcome = self.answerer.answer(&zone, packet, Transport::Tcp, client, now, reply);
-            counters.count(Transport::Tcp, outcome);
-            match outcome {
-                None => return Err(io::ErrorKind::InvalidData.into()),
-                Some(Outcome { qtype: Some(qtype::AXFR | qtype::IXFR), .. }) => {
-                    let transfers = &dns.transfers;
-                    self.transfer = transfers.begin(&zone, packet, self.client, &mut self.reply);
+            let verdict = self.responder.respond(here, self.client, packet, &mut self.reply);
+            counters.judge(Transport::Tcp, &verdict);
+            match verdict {
+                Verdict::Reply(Outcome { qtype: Some(qtype::AXFR | qtype::IXFR), .. }) => {
+                    let (transfers, client) = (&dns.transfers, self.client.address);
+                    self.transfer = transfers.begin(&zone, packet, client, &mut self.reply);
                     if self.transfer.is_some() {
-                        return Ok((used + 2 + packet.len(), true));
+                        return Ok((used + 2 + length, true));
                     }
+                    frame(&self.reply, &mut self.output)?;
                 }
-                Some(_) => {}
+                Verdict::Reply(_) | Verdict::Slipped(_) => frame(&self.reply, &mut self.output)?,
+                Verdict::Forward(options) => {
+                    self.forwards.push((used + 2..used + 2 + length, options));
+                }
+                Verdict::Silence | Verdict::Limited => {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
             }
-            let length = u16::try_from(self.reply.len()).map_err(|_| io::ErrorKind::InvalidData)?;
-            self.output.extend(length.to_be_bytes());
-            self.output.extend_from_slice(&self.reply);
-            used += 2 + packet.len();
+            used += 2 + length;
         }
         Ok((used, true))
     }
+
+    /// Asks others about the queries that are for them.
+    fn forward(&mut self, dns: &Dns) -> io::Result<()> {
+        let Some(forwarder) = &dns.config.policy.forwarder else { return Ok(()) };
+        for (place, options) in self.forwards.drain(..) {
+            let packet = self.input.get(place).unwrap_or_default();
+            let (limit, options) = (usize::from(u16::MAX), options.as_bytes());
+            match forwarder.begin(packet, limit, Transport::Tcp, options, &mut self.reply) {
+                Begun::Reply => frame(&self.reply, &mut self.output)?,
+                Begun::Silence => return Err(io::ErrorKind::InvalidData.into()),
+                Begun::Pending(pending) => {
+                    self.waiting.spawn(pending.reply());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Appends a message behind its length; an empty one is none.
+fn frame(message: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
+    if !message.is_empty() {
+        let length = u16::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidData)?;
+        output.extend(length.to_be_bytes());
+        output.extend_from_slice(message);
+    }
+    Ok(())
 }

@@ -192,6 +192,144 @@ fn connections_are_limited() {
     assert_eq!(stats.tcp_accepted, 3);
 }
 
+/// One client cannot take all places.
+#[test]
+fn connections_of_one_client_are_limited() {
+    let server = start(2, |config| config.tcp_connections_per_client = 1);
+    let mut first = server.connect();
+    first.write_all(&framed(&query(1))).unwrap();
+    assert_soa(&read_framed(&mut first), 1);
+    assert!(is_closed(server.connect()));
+    let other = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    other.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+    other.connect(&server.address.into()).unwrap();
+    let mut other = TcpStream::from(other);
+    other.set_read_timeout(Some(WAIT)).unwrap();
+    other.write_all(&framed(&query(2))).unwrap();
+    assert_soa(&read_framed(&mut other), 2);
+}
+
+/// A query for A of `xN.example` for other servers.
+fn foreign(id: u8, name: u8) -> Vec<u8> {
+    let header = [0, id, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    [&header[..], &[2, b'x', name], b"\x07example\0\0\x01\0\x01"].concat()
+}
+
+/// A server that forwards to one that answers every name but `xS.example`, which it keeps silent
+/// about.
+fn start_forwarding() -> Running {
+    let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let tcp = std::net::TcpListener::bind(udp.local_addr().unwrap());
+    let upstream = udp.local_addr().unwrap();
+    let answer = |query: &[u8]| {
+        let mut reply = query.get(..12 + 12 + 4).unwrap_or_default().to_vec();
+        reply[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
+        reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 1, 2, query[14]]);
+        (query[14] != b's').then_some(reply)
+    };
+    std::thread::spawn(move || {
+        let mut buffer = [0; 600];
+        while let Ok((length, peer)) = udp.recv_from(&mut buffer) {
+            if let Some(reply) = answer(&buffer[..length]) {
+                udp.send_to(&reply, peer).unwrap();
+            }
+        }
+    });
+    if let Ok(tcp) = tcp {
+        std::thread::spawn(move || {
+            for mut stream in tcp.incoming().flatten() {
+                std::thread::spawn(move || {
+                    while let Some(reply) = try_read_framed(&mut stream).map(|q| answer(&q)) {
+                        if reply.is_none_or(|reply| stream.write_all(&framed(&reply)).is_err()) {
+                            // Silent, with an open connection.
+                            std::thread::park();
+                        }
+                    }
+                });
+            }
+        });
+    }
+    let config = crate::forward::ForwardConfig {
+        resolvers: vec![upstream],
+        timeout: Duration::from_millis(700),
+        deadline: Duration::from_millis(700),
+        ..Default::default()
+    };
+    start(1, |c| c.policy.forwarder = Some(crate::forward::Forwarder::new(&config).unwrap()))
+}
+
+fn try_read_framed(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).ok()?;
+    let mut packet = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut packet).ok()?;
+    Some(packet)
+}
+
+/// Others are asked, and nobody waits for them who did not ask for that.
+#[test]
+fn forwards_without_holding_anybody_up() {
+    let server = start_forwarding();
+    let udp = server.udp();
+    let mut buffer = [0; 600];
+    udp.send(&foreign(1, b's')).unwrap();
+    for (id, name) in [(2, b'a'), (3, b'b'), (4, b'a')] {
+        udp.send(&foreign(id, name)).unwrap();
+        let length = udp.recv(&mut buffer).unwrap();
+        assert_eq!((buffer[1], buffer[3] & 15), (id, 0));
+        assert!(buffer[..length].ends_with(&[10, 1, 2, name]));
+    }
+    udp.send(&query(5)).unwrap();
+    let length = udp.recv(&mut buffer).unwrap();
+    assert_soa(&buffer[..length], 5);
+    // In the end the silent one is given up.
+    udp.recv(&mut buffer).unwrap();
+    assert_eq!((buffer[1], buffer[3] & 15), (1, 2));
+    assert_eq!(server.stats().forwarded, 4);
+
+    // The same on one connection: answers come as they are ready.
+    let mut tcp = server.connect();
+    let all = [foreign(1, b's'), query(2), foreign(3, b'c')].map(|packet| framed(&packet));
+    tcp.write_all(&all.concat()).unwrap();
+    let mut order = Vec::new();
+    for _ in 0..3 {
+        let reply = read_framed(&mut tcp);
+        assert_eq!(reply[3] & 15, if reply[1] == 1 { 2 } else { 0 });
+        order.push(reply[1]);
+    }
+    assert_eq!(order[0], 2, "the zone's own answer waits for nobody: {order:?}");
+}
+
+/// What was asked before the client said that it asks no more is answered.
+#[test]
+fn half_closed_connections_get_their_answers() {
+    let server = start_forwarding();
+    let mut tcp = server.connect();
+    let all = [foreign(1, b'd'), query(2)].map(|packet| framed(&packet));
+    tcp.write_all(&all.concat()).unwrap();
+    tcp.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut ids: Vec<u8> = (0..2).map(|_| read_framed(&mut tcp)[1]).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [1, 2]);
+    assert!(is_closed(tcp));
+}
+
+/// More questions for others than are asked about at once, on one connection.
+#[test]
+fn many_forwarded_on_one_connection() {
+    let server = start_forwarding();
+    let mut tcp = server.connect();
+    let all: Vec<u8> = (0..1000u32)
+        .flat_map(|n| framed(&foreign((n % 256) as u8, b'0' + (n % 10) as u8)))
+        .collect();
+    let mut writer = tcp.try_clone().unwrap();
+    let writing = std::thread::spawn(move || writer.write_all(&all).unwrap());
+    for _ in 0..1000 {
+        assert_eq!(read_framed(&mut tcp)[3] & 15, 0);
+    }
+    writing.join().unwrap();
+}
+
 /// Bound to all addresses, each answers as itself; several listeners are one server.
 #[test]
 fn replies_come_from_the_address_that_was_asked() {

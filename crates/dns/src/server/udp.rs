@@ -7,56 +7,132 @@ use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
 
 use super::batch::Batch;
-use crate::answer::{Answerer, Transport};
-use crate::message::qtype;
+use crate::answer::{Outcome, Transport};
+use crate::forward::{Begun, Forwarder};
+use crate::message::{Options, qtype};
 use crate::output::Dns;
+use crate::respond::{Client, Responder, Verdict};
 use crate::stats::{Counters, add_many};
 
 /// The pause after the system could not give us packets.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(50);
+/// The longest reply over UDP, in bytes; what a client can take is less.
+const LONGEST: usize = u16::MAX as usize;
 
-/// Answers what arrives on a blocking socket until `stop` is set and the socket shut down.
-pub(super) fn serve(
-    dns: &Dns,
-    counters: &Arc<Counters>,
-    socket: &UdpSocket,
-    seed: u64,
-    stop: &AtomicBool,
-) {
-    let mut batch = Batch::new();
-    let mut answerer = Answerer::new(dns.config.seed ^ seed);
-    loop {
-        let received = batch.receive(socket);
-        if stop.load(Ordering::Acquire) {
-            return;
+/// One thread's work.
+pub(super) struct Worker {
+    dns: Arc<Dns>,
+    counters: Arc<Counters>,
+    /// Blocking.
+    socket: Arc<UdpSocket>,
+    batch: Batch,
+    responder: Responder,
+    /// Packets of the batch that others are to be asked about.
+    forwards: Vec<(usize, Options)>,
+    /// Where replies of others are waited for.
+    elsewhere: Handle,
+}
+
+impl Worker {
+    pub(super) fn new(
+        dns: Arc<Dns>,
+        socket: Arc<UdpSocket>,
+        seed: u64,
+        elsewhere: Handle,
+    ) -> Worker {
+        Worker {
+            counters: dns.add_worker(),
+            batch: Batch::new(),
+            responder: Responder::new(&dns.config.policy, dns.config.seed ^ seed),
+            forwards: Vec::new(),
+            elsewhere,
+            socket,
+            dns,
         }
-        match received {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => {
-                tracing::warn!(error = %e, "cannot read queries over UDP");
-                std::thread::sleep(RECEIVE_PAUSE);
-                continue;
+    }
+
+    /// Answers what arrives until `stop` is set and the socket shut down.
+    pub(super) fn run(mut self, stop: &AtomicBool) {
+        loop {
+            let received = self.batch.receive(&self.socket);
+            if stop.load(Ordering::Acquire) {
+                return;
+            }
+            match received {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => {
+                    tracing::warn!(error = %e, "cannot read queries over UDP");
+                    std::thread::sleep(RECEIVE_PAUSE);
+                    continue;
+                }
+            }
+            self.answer();
+            if let Some(forwarder) = &self.dns.config.policy.forwarder {
+                for (slot, options) in self.forwards.drain(..) {
+                    forward(
+                        forwarder,
+                        &self.elsewhere,
+                        &self.socket,
+                        &mut self.batch,
+                        slot,
+                        options,
+                    );
+                }
+            }
+            add_many(&self.counters.unsent, self.batch.send(&self.socket));
+        }
+    }
+
+    /// Answers a batch from one look at the zone and the clock. Never waits, since it holds the
+    /// zone.
+    fn answer(&mut self) {
+        let zone = self.dns.zone();
+        let here = self.dns.here(&zone);
+        for (n, slot) in self.batch.received().iter_mut().enumerate() {
+            let Some((address, packet, reply)) = slot.parts() else { continue };
+            let client = Client { address, transport: Transport::Udp };
+            let verdict = self.responder.respond(here, client, packet, reply);
+            self.counters.judge(Transport::Udp, &verdict);
+            match verdict {
+                Verdict::Forward(options) => self.forwards.push((n, options)),
+                Verdict::Reply(Outcome { qtype: Some(qtype::IXFR), .. }) => {
+                    self.dns.transfers.answer_udp(&zone, packet, address, reply);
+                }
+                _ => {}
             }
         }
-        answer(dns, counters, &mut answerer, &mut batch);
-        add_many(&counters.unsent, batch.send(socket));
     }
 }
 
-/// Answers a batch from one look at the zone and the clock. Never waits, since it holds the zone.
-fn answer(dns: &Dns, counters: &Counters, answerer: &mut Answerer, batch: &mut Batch) {
-    let zone = dns.zone();
-    let now = dns.moment(Instant::now());
-    for slot in batch.received() {
-        let Some((client, packet, reply)) = slot.parts() else { continue };
-        let outcome = answerer.answer(&zone, packet, Transport::Udp, client, now, reply);
-        counters.count(Transport::Udp, outcome);
-        if outcome.is_some_and(|outcome| outcome.qtype == Some(qtype::IXFR)) {
-            dns.transfers.answer_udp(&zone, packet, client, reply);
+/// Asks others. What they do not answer at once is waited for elsewhere.
+fn forward(
+    forwarder: &Forwarder,
+    elsewhere: &Handle,
+    socket: &Arc<UdpSocket>,
+    batch: &mut Batch,
+    slot: usize,
+    options: Options,
+) {
+    let Some(slot) = batch.received().get_mut(slot) else { return };
+    let way_back = slot.way_back();
+    let Some((_, packet, reply)) = slot.parts() else { return };
+    match forwarder.begin(packet, LONGEST, Transport::Udp, options.as_bytes(), reply) {
+        Begun::Reply => {}
+        Begun::Silence => reply.clear(),
+        Begun::Pending(pending) => {
+            reply.clear();
+            let socket = socket.clone();
+            elsewhere.spawn(async move {
+                let reply = pending.reply().await;
+                // What the system does not take at once is lost, as anything over UDP may be.
+                let _ = way_back.send(&socket, &reply);
+            });
         }
     }
 }
