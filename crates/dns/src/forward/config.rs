@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::guard::{self, Own};
+use super::guard::Own;
 use super::route::Zones;
 use crate::wire;
 
@@ -159,7 +159,7 @@ pub fn resolver_address(
 }
 
 /// Checked settings: who is asked for what.
-pub(super) fn zones(config: &ForwardConfig) -> Result<Zones, ForwardConfigError> {
+pub(super) fn zones(config: &ForwardConfig, own: &Own) -> Result<Zones, ForwardConfigError> {
     for (setting, is_zero) in [
         ("timeout", config.timeout.is_zero()),
         ("deadline", config.deadline.is_zero()),
@@ -170,7 +170,6 @@ pub(super) fn zones(config: &ForwardConfig) -> Result<Zones, ForwardConfigError>
             return Err(ForwardConfigError::Zero(setting));
         }
     }
-    let own = Own::new(&config.own_addresses, guard::machine_addresses());
     let domain = wire::absolute(&config.domain);
     let mut zones = Zones::default();
     for (zone, servers) in &config.zone_resolvers {
@@ -181,15 +180,15 @@ pub(super) fn zones(config: &ForwardConfig) -> Result<Zones, ForwardConfigError>
         if servers.is_empty() {
             return Err(ForwardConfigError::ZoneEmpty(zone.to_owned()));
         }
-        check(ZONE_RESOLVERS, servers, &own)?;
+        check(ZONE_RESOLVERS, servers, own)?;
         if !zones.add(name, servers) {
             return Err(ForwardConfigError::ZoneTwice(zone.to_owned()));
         }
     }
     if config.resolvers.is_empty() {
-        zones.set_default(&from_resolv_conf(&config.resolv_conf, &own));
+        zones.set_default(&from_resolv_conf(&config.resolv_conf, own));
     } else {
-        check(RESOLVERS, &config.resolvers, &own)?;
+        check(RESOLVERS, &config.resolvers, own)?;
         zones.set_default(&config.resolvers);
     }
     Ok(zones)
@@ -262,13 +261,15 @@ fn name_servers(text: &str) -> Vec<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::guard;
     use super::*;
 
     fn with(change: impl FnOnce(&mut ForwardConfig)) -> Result<Vec<SocketAddr>, String> {
         let resolvers = vec![SocketAddr::from(([192, 0, 2, 1], 53))];
         let mut config = ForwardConfig { resolvers, ..ForwardConfig::default() };
         change(&mut config);
-        zones(&config).map(|zones| zones.servers().to_vec()).map_err(|e| e.to_string())
+        let own = Own::new(&config.own_addresses, guard::machine_addresses());
+        zones(&config, &own).map(|zones| zones.servers().to_vec()).map_err(|e| e.to_string())
     }
 
     fn zone(name: &str, servers: &[&str]) -> (String, Vec<SocketAddr>) {

@@ -74,8 +74,10 @@ impl Outgoing {
     fn message(&self, id: u16, edns: bool) -> Vec<u8> {
         let mut out = Vec::with_capacity(12 + self.question.len() + 15 + self.trail.len());
         out.extend(id.to_be_bytes());
-        // AD: whether an answer is authentic is of interest (RFC 6840 §5.7).
-        out.extend([self.first, self.second | AD, 0, 1, 0, 0, 0, 0, 0, u8::from(edns)]);
+        // AD: whether an answer is authentic is of interest (RFC 6840 §5.7), though not to servers
+        // older than EDNS.
+        let second = self.second | if edns { AD } else { 0 };
+        out.extend([self.first, second, 0, 1, 0, 0, 0, 0, 0, u8::from(edns)]);
         out.extend_from_slice(&self.question);
         if edns {
             let [high, low] = UDP_PAYLOAD.to_be_bytes();

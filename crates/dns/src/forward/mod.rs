@@ -120,7 +120,8 @@ impl Drop for Waiter {
 impl Forwarder {
     /// A forwarder with an empty cache. The error names the setting that is wrong.
     pub fn new(config: &ForwardConfig) -> Result<Forwarder, ForwardConfigError> {
-        let zones = config.external_on.then(|| config::zones(config)).transpose()?;
+        let own = Own::new(&config.own_addresses, guard::machine_addresses());
+        let zones = config.external_on.then(|| config::zones(config, &own)).transpose()?;
         let caps = Caps { ttl: config.max_ttl, negative: config.max_negative_ttl };
         let ways = Ways {
             timeout: config.timeout,
@@ -129,7 +130,6 @@ impl Forwarder {
             sockets: config.in_flight.saturating_mul(SOCKETS),
             caps,
         };
-        let own = Own::new(&config.own_addresses, guard::machine_addresses());
         let servers = zones.as_ref().map_or(&[][..], Zones::servers);
         let bounds = Bounds {
             entries: config.cache_entries,

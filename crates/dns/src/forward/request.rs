@@ -1,6 +1,6 @@
 //! What a client asks, and what its reply takes over from that.
 
-use super::guard::TRAIL_OPTION;
+use super::guard::{MARK, MAX_HOPS, TRAIL_OPTION};
 use super::packet::{AD, CD, Cursor, Header, OPCODE, Opt, QR, Question, RD};
 use crate::answer::Transport;
 use crate::message::{CLASS_IN, Rcode, UDP_MINIMUM, UDP_PAYLOAD, qtype};
@@ -107,17 +107,85 @@ impl<'q> Request<'q> {
         self.edns.and_then(|edns| edns.option(TRAIL_OPTION)).unwrap_or_default()
     }
 
-    /// What makes it the same as others: answers differ by RD, CD and DO.
+    /// What makes it the same as others: answers differ by RD, CD and DO. A query that went through
+    /// many forwarders is asked for by itself, since it may fail as a loop where others do not.
     pub(super) fn key(&self) -> Key {
         const KEY_DO: u8 = 0x80;
+        const KEY_FAR: u8 = 0x40;
+        let is_far = self.trail().len() >= MARK * MAX_HOPS / 2;
         let flags = self.header.first & RD
             | self.header.second & CD
-            | if self.dnssec_ok() { KEY_DO } else { 0 };
+            | if self.dnssec_ok() { KEY_DO } else { 0 }
+            | if is_far { KEY_FAR } else { 0 };
         let mut key = Vec::with_capacity(5 + self.question.name.len());
         key.push(flags);
         key.extend(self.question.qtype.to_be_bytes());
         key.extend(self.question.class.to_be_bytes());
         key.extend_from_slice(&self.question.name);
         key.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{edns_query, query};
+    use super::*;
+    use crate::message::qtype::{A, AAAA};
+
+    fn key(packet: &[u8]) -> Key {
+        Request::read(packet, 512, Transport::Udp).unwrap().key()
+    }
+
+    #[test]
+    fn what_makes_questions_the_same() {
+        let trail = |marks: usize| {
+            let marks = vec![7; MARK * marks];
+            let [code, more] = TRAIL_OPTION.to_be_bytes();
+            edns_query(
+                1,
+                "a.example",
+                A,
+                1232,
+                &[&[code, more, 0, marks.len() as u8], &marks[..]].concat(),
+            )
+        };
+        let plain = key(&query(1, "a.example", A));
+        for same in [query(2, "A.Example", A), edns_query(3, "a.example", A, 512, b""), trail(3)] {
+            assert_eq!(key(&same), plain);
+        }
+        let flags = |at: usize, bits: u8| {
+            let mut packet = edns_query(1, "a.example", A, 1232, b"");
+            packet[at] ^= bits;
+            packet
+        };
+        let dnssec_ok = flags(12 + 15 + 7, 0x80);
+        let others = [
+            query(1, "b.example", A),
+            query(1, "a.example", AAAA),
+            flags(2, RD),
+            flags(3, CD),
+            dnssec_ok,
+            trail(4),
+        ];
+        let mut keys: Vec<Key> = others.iter().map(|packet| key(packet)).collect();
+        keys.push(plain);
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), others.len() + 1);
+    }
+
+    #[test]
+    fn how_much_clients_take() {
+        let limit = |packet: &[u8], limit, transport| {
+            Request::read(packet, limit, transport).unwrap().limit
+        };
+        let edns = |size| edns_query(1, "a.example", A, size, b"");
+        for (packet, want) in
+            [(query(1, "a", A), 512), (edns(0), 512), (edns(700), 700), (edns(4096), 1232)]
+        {
+            assert_eq!(limit(&packet, 65_535, Transport::Udp), want);
+            assert_eq!(limit(&packet, 600, Transport::Udp), want.min(600));
+            assert_eq!(limit(&packet, 65_535, Transport::Tcp), 65_535);
+        }
     }
 }
