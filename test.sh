@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 
 # program:package
 needs=(cc:gcc python3:python3 curl:curl dig:bind9-dnsutils setsid:util-linux unshare:util-linux
-  mount:mount setpriv:util-linux ip:iproute2 pgrep:procps nsd:nsd knotd:knot
+  mount:mount setpriv:util-linux ip:iproute2 pgrep:procps nsd:nsd knotd:knot unbound:unbound
   named-checkzone:bind9-utils)
 missing=()
 for need in "${needs[@]}"; do
