@@ -14,7 +14,7 @@ use waymark_model::{AppEntry, AppId, Catalog, Cluster, TaskGroup, TaskGroupId};
 
 use crate::config::{Apex, ConfigError, DnsConfig};
 use crate::lease::{Lease, Leases};
-use crate::tasks::{Names, Task};
+use crate::tasks::Task;
 use crate::zone::Zone;
 
 mod chunks;
@@ -22,7 +22,7 @@ mod fixed;
 mod work;
 
 use chunks::Identified;
-use work::{Batch, Make, Work};
+use work::{Batch, Group, Make, Work};
 
 /// Follows the catalog.
 pub struct Builder {
@@ -162,10 +162,9 @@ impl Builder {
     ) {
         let subject = Subject::App(id.clone());
         let Some(after) = after else { return self.remove(&subject, work) };
-        let names = Names::of_app(after, &self.zone.apex.rules);
         let same = before.filter(|before| before.framework == after.framework);
-        let tasks = same.map(|before| &before.tasks[..]);
-        self.plan_tasks(subject, names, tasks, &after.tasks, work);
+        let tasks = (same.map(|before| &before.tasks[..]), &after.tasks[..]);
+        self.plan_tasks(subject, Group::App(after.clone()), tasks, work);
     }
 
     fn plan_group(
@@ -177,40 +176,45 @@ impl Builder {
     ) {
         let subject = Subject::Group(id.clone());
         let Some(after) = after else { return self.remove(&subject, work) };
-        let names = Names::of_group(after, &self.zone.apex.rules);
         let same = before.filter(|before| before.framework == after.framework);
-        let tasks = same.map(|before| &before.tasks[..]);
-        self.plan_tasks(subject, names, tasks, &after.tasks, work);
+        let tasks = (same.map(|before| &before.tasks[..]), &after.tasks[..]);
+        self.plan_tasks(subject, Group::Mesos(after.clone()), tasks, work);
     }
 
-    /// The records of tasks that share their names; `before` are the tasks they were made of under
-    /// the same names.
+    /// The records of tasks that share their names: those they were made of under the same names,
+    /// and those that there are.
     fn plan_tasks<T: Identified>(
         &mut self,
         subject: Subject,
-        names: Names,
-        before: Option<&[Arc<T>]>,
-        after: &[Arc<T>],
+        group: Group,
+        (before, after): (Option<&[Arc<T>]>, &[Arc<T>]),
         work: &mut Vec<Work>,
     ) {
+        let want = chunks::number(after.len());
+        let have = self.slots.get(&subject).map_or(0, Vec::len);
         let apex = self.zone.apex.clone();
         let named = |task: &Task| task.is_named(&apex.rules);
-        let have = self.slots.get(&subject).map_or(0, Vec::len);
-        let names = Arc::new(names);
         if let Some(before) = before.filter(|_| have > 1 && chunks::suits(have, after.len())) {
+            let names = Arc::new(group.names(&apex.rules));
             let slots = self.slots.get(&subject).map_or(&[][..], |slots| slots);
             for (chunk, changes) in chunks::changes(before, after, have) {
                 let Some(slot) = slots.get(chunk).copied() else { continue };
                 let present = self.zone.slots.get(slot).map_or(&[][..], |records| records.tasks());
                 let tasks = chunks::changed(present, &changes, named);
-                work.push(Work { slot, make: Make::Tasks(names.clone(), tasks) });
+                work.push(Work { slot, make: Make::Chunk(names.clone(), tasks) });
             }
             return;
         }
-        let want = chunks::number(after.len());
-        let slots = self.resize(subject, want, work);
-        for (slot, tasks) in slots.into_iter().zip(chunks::split(after, want, named)) {
-            work.push(Work { slot, make: Make::Tasks(names.clone(), tasks) });
+        match self.resize(subject, want, work)[..] {
+            [slot] => work.push(Work { slot, make: Make::Whole(group) }),
+            ref slots => {
+                let names = Arc::new(group.names(&apex.rules));
+                let split = chunks::split(after, want, named);
+                work.extend(slots.iter().zip(split).map(|(slot, tasks)| Work {
+                    slot: *slot,
+                    make: Make::Chunk(names.clone(), tasks),
+                }));
+            }
         }
     }
 

@@ -15,11 +15,11 @@
 //! | `_port._n._P.fw` | the same for the ports named so |
 //! | `_n._tcp.fw`, `_n._udp.fw` without DiscoveryInfo | as under `slave` |
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use foldhash::fast::FixedState;
+use foldhash::fast::RandomState;
 
 use crate::config::Rules;
 use crate::lease::{Lease, Leases};
@@ -28,33 +28,35 @@ use crate::records::{Entry, Origin, Records, Span, Value};
 use crate::tasks::{Names, Task};
 use crate::wire;
 
-/// The records of tasks that share their names, all of them named; `None` when none has a record.
-pub(crate) fn tasks(
-    names: &Names,
-    tasks: Vec<Task>,
-    rules: &Rules,
-    leases: &Leases,
-) -> Option<Records> {
-    let mut own_tail = Vec::new();
-    if tasks.is_empty() || !wire::push_labels(&mut own_tail, &names.framework) {
-        return None;
+impl Plan<'_> {
+    /// The records of tasks that share their names, all of them named; `None` when none has a
+    /// record.
+    pub(crate) fn tasks(
+        &mut self,
+        names: &Names,
+        tasks: Vec<Task>,
+        leases: &Leases,
+    ) -> Option<Records> {
+        let mut own_tail = Vec::new();
+        if tasks.is_empty() || !wire::push_labels(&mut own_tail, &names.framework) {
+            return None;
+        }
+        let mut agent_tail = own_tail.clone();
+        wire::push_labels(&mut agent_tail, "slave");
+        let group = Group {
+            suffixes: tasks.iter().map(Task::suffix).collect(),
+            services: Services::of(&tasks, names.discovered),
+            names,
+            own_tail,
+            agent_tail,
+        };
+        let sets = self.task_sets(&tasks);
+        for form in &names.forms {
+            self.name_tasks(form, &group, &sets);
+        }
+        let leases = leases.of_each(tasks.iter().map(Task::id));
+        self.finish(names.origin.clone(), tasks, leases)
     }
-    let mut agent_tail = own_tail.clone();
-    wire::push_labels(&mut agent_tail, "slave");
-    let group = Group {
-        suffixes: tasks.iter().map(Task::suffix).collect(),
-        services: Services::of(&tasks, names.discovered),
-        names,
-        own_tail,
-        agent_tail,
-    };
-    let mut plan = Plan::new(rules);
-    let sets = plan.task_sets(&tasks);
-    for form in &names.forms {
-        plan.name_tasks(form, &group, &sets);
-    }
-    let leases = leases.of_each(tasks.iter().map(Task::id));
-    plan.finish(names.origin.clone(), tasks, leases)
 }
 
 /// The lease's place in records that lead to no task.
@@ -110,14 +112,14 @@ impl<'t> Services<'t> {
     }
 }
 
-/// Records in the making.
+/// Records in the making, one contributor's after another's: the room is kept.
 pub(crate) struct Plan<'r> {
     rules: &'r Rules,
     arena: Vec<u8>,
     entries: Vec<Entry>,
     values: Vec<Value>,
     addresses: Vec<IpAddr>,
-    places: BTreeMap<IpAddr, u32>,
+    places: HashMap<IpAddr, u32, RandomState>,
     /// Entries whose names above have no entries here.
     below_others: Vec<Span>,
     text: String,
@@ -131,10 +133,14 @@ impl<'r> Plan<'r> {
             entries: Vec::new(),
             values: Vec::new(),
             addresses: Vec::new(),
-            places: BTreeMap::new(),
+            places: HashMap::default(),
             below_others: Vec::new(),
             text: String::new(),
         }
+    }
+
+    pub(crate) fn rules(&self) -> &'r Rules {
+        self.rules
     }
 
     /// A name with addresses, that leads to no task; its place as a target. Without addresses, or
@@ -156,31 +162,27 @@ impl<'r> Plan<'r> {
     pub(crate) fn service(&mut self, name: &str, target: u32, ports: &[u16]) {
         let lease = NO_LEASE;
         let values = ports.iter().map(|port| Value::Service { target, port: *port, lease });
-        let set = self.push_values(values.collect());
+        let set = self.push_values(values);
         self.push_below_others(name, &[], set);
     }
 
     fn task_sets(&mut self, tasks: &[Task]) -> TaskSets {
         let rules = self.rules;
-        let own = |(n, task): (u32, &Task)| -> Vec<(IpAddr, u32)> {
-            task.addresses(rules).iter().map(|address| (*address, n)).collect()
-        };
-        let agent = |(n, task): (u32, &Task)| -> Vec<(IpAddr, u32)> {
-            task.agent_addresses().iter().map(|address| (*address, n)).collect()
-        };
         let single: Vec<Set> = (0..)
             .zip(tasks)
-            .map(|task| Set {
-                own: self.address_set(own(task)),
-                agent: self.address_set(agent(task)),
+            .map(|(n, task)| Set {
+                own: self.address_set(addresses(task.addresses(rules), n)),
+                agent: self.address_set(addresses(task.agent_addresses(), n)),
             })
             .collect();
         let all = match &single[..] {
             [one] => *one,
-            _ => Set {
-                own: self.address_set((0..).zip(tasks).flat_map(own)),
-                agent: self.address_set((0..).zip(tasks).flat_map(agent)),
-            },
+            _ => {
+                let own = (0..).zip(tasks).flat_map(|(n, t)| addresses(t.addresses(rules), n));
+                let own = self.address_set(own);
+                let agent = (0..).zip(tasks).flat_map(|(n, t)| addresses(t.agent_addresses(), n));
+                Set { own, agent: self.address_set(agent) }
+            }
         };
         TaskSets { all, single }
     }
@@ -189,11 +191,9 @@ impl<'r> Plan<'r> {
     fn name_tasks(&mut self, form: &str, group: &Group<'_>, sets: &TaskSets) {
         self.push_below_others(form, &group.own_tail, sets.all.own);
         self.push_below_others(form, &group.agent_tail, sets.all.agent);
-        let canonical: Vec<String> =
-            group.suffixes.iter().map(|suffix| naming::canonical(form, suffix)).collect();
         let mut targets = |tail: &[u8], of: fn(&Set) -> Span| -> Vec<Option<u32>> {
-            let names = canonical.iter().zip(&sets.single);
-            names.map(|(name, set)| self.push_target(name, tail, of(set))).collect()
+            let names = group.suffixes.iter().zip(&sets.single);
+            names.map(|(suffix, set)| self.push_target(form, suffix, tail, of(set))).collect()
         };
         let own = targets(&group.own_tail, |set| set.own);
         let agents = targets(&group.agent_tail, |set| set.agent);
@@ -225,27 +225,25 @@ impl<'r> Plan<'r> {
 
     /// A task's canonical name. Without addresses it does not exist, yet SRV records may lead there.
     /// Names between it and the tail are the task's alone.
-    fn push_target(&mut self, name: &str, tail: &[u8], set: Span) -> Option<u32> {
-        let place = self.push_entry(name, tail, set)?;
-        let Some(name) =
-            self.entries.get(place as usize).filter(|entry| entry.exists).map(Entry::name_span)
-        else {
-            return Some(place);
-        };
-        let full = name.of(&self.arena);
-        let between: Vec<u8> = wire::above(full)
-            .take_while(|above| above.len() > tail.len())
-            .filter_map(|above| u8::try_from(above.len()).ok())
-            .collect();
-        for length in between {
-            let start = name.end - u32::from(length);
-            let nothing = Span { start: 0, end: 0 };
-            self.entries.push(Entry {
-                name: start,
-                name_length: length,
-                values: nothing,
-                exists: true,
-            });
+    fn push_target(&mut self, form: &str, suffix: &str, tail: &[u8], set: Span) -> Option<u32> {
+        let mut name = std::mem::take(&mut self.text);
+        naming::canonical(form, suffix, &mut name);
+        let place = self.push_entry(&name, tail, set);
+        self.text = name;
+        let place = place?;
+        let entry = self.entries.get(place as usize).filter(|entry| entry.exists);
+        let Some(name) = entry.map(Entry::name_span) else { return Some(place) };
+        let mut start = name.start;
+        loop {
+            // Labels are at most 63 bytes long, names 255.
+            let label = self.arena.get(start as usize).copied().unwrap_or_default();
+            start += 1 + u32::from(label);
+            let Some(length) = u8::try_from(name.end.saturating_sub(start)).ok() else { break };
+            if usize::from(length) <= tail.len() {
+                break;
+            }
+            let values = Span { start: 0, end: 0 };
+            self.entries.push(Entry { name: start, name_length: length, values, exists: true });
         }
         Some(place)
     }
@@ -276,23 +274,39 @@ impl<'r> Plan<'r> {
             let target = (*targets.get(*task as usize)?)?;
             Some(Value::Service { target, port: *port, lease: *task })
         });
-        self.push_values(values.collect())
-    }
-
-    fn address_set(&mut self, of: impl IntoIterator<Item = (IpAddr, u32)>) -> Span {
-        let values = of
-            .into_iter()
-            .map(|(address, lease)| Value::Address { address: self.place(address), lease })
-            .collect();
         self.push_values(values)
     }
 
-    fn push_values(&mut self, mut values: Vec<Value>) -> Span {
-        values.sort_unstable();
-        values.dedup();
-        let start = place_of(self.values.len());
+    fn address_set(&mut self, of: impl IntoIterator<Item = (IpAddr, u32)>) -> Span {
+        let start = self.values.len();
+        for (address, lease) in of {
+            let address = self.place(address);
+            self.values.push(Value::Address { address, lease });
+        }
+        self.finish_set(start)
+    }
+
+    fn push_values(&mut self, values: impl Iterator<Item = Value>) -> Span {
+        let start = self.values.len();
         self.values.extend(values);
-        Span { start, end: place_of(self.values.len()) }
+        self.finish_set(start)
+    }
+
+    /// Makes a set of the values from `start` on: in order, each once.
+    fn finish_set(&mut self, start: usize) -> Span {
+        let set = self.values.get_mut(start..).unwrap_or_default();
+        if !set.is_sorted_by(|a, b| a < b) {
+            set.sort_unstable();
+            let mut kept = start;
+            for at in start..self.values.len() {
+                if at == start || self.values.get(at) != self.values.get(kept - 1) {
+                    self.values.swap(at, kept);
+                    kept += 1;
+                }
+            }
+            self.values.truncate(kept);
+        }
+        Span { start: place_of(start), end: place_of(self.values.len()) }
     }
 
     fn place(&mut self, address: IpAddr) -> u32 {
@@ -331,14 +345,14 @@ impl<'r> Plan<'r> {
         Some(place)
     }
 
-    /// The records; `None` without any.
+    /// The records, `None` without any; the next contributor's can be made then.
     pub(crate) fn finish(
-        self,
+        &mut self,
         origin: Origin,
         tasks: Vec<Task>,
         leases: Box<[Arc<Lease>]>,
     ) -> Option<Records> {
-        let mut seen: HashSet<&[u8], FixedState> = HashSet::default();
+        let mut seen: HashSet<&[u8], RandomState> = HashSet::default();
         let mut above = Vec::new();
         for name in &self.below_others {
             for tail in wire::above(name.of(&self.arena)) {
@@ -349,18 +363,29 @@ impl<'r> Plan<'r> {
                 above.push(Span { start: name.end - place_of(tail.len()), end: name.end });
             }
         }
-        Some(Records {
+        let records = Records {
             above: above.into(),
-            arena: self.arena.into(),
-            entries: self.entries.into(),
-            values: self.values.into(),
-            addresses: self.addresses.into(),
+            arena: Box::from(&self.arena[..]),
+            entries: Box::from(&self.entries[..]),
+            values: Box::from(&self.values[..]),
+            addresses: Box::from(&self.addresses[..]),
             origin,
             tasks: tasks.into(),
             leases,
-        })
-        .filter(|records| !records.entries.is_empty())
+        };
+        self.arena.clear();
+        self.entries.clear();
+        self.values.clear();
+        self.addresses.clear();
+        self.places.clear();
+        self.below_others.clear();
+        Some(records).filter(|records| !records.entries.is_empty())
     }
+}
+
+/// Addresses, each with its task's place.
+fn addresses(addresses: &[IpAddr], task: u32) -> impl Iterator<Item = (IpAddr, u32)> {
+    addresses.iter().map(move |address| (*address, task))
 }
 
 /// A place in a table. One contributor's tables stay far below 4 GiB: large groups of tasks are

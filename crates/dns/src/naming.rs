@@ -81,18 +81,30 @@ pub fn task_hash(task_id: &str) -> String {
 
 /// What makes the name of one task of all that share a name: `-<hash>-<tail of the agent's id>`.
 pub fn task_suffix(task_id: &str, agent_id: &str) -> String {
-    let tail = agent_id.rsplit('-').next().unwrap_or(agent_id).to_lowercase();
-    format!("-{}-{tail}", task_hash(task_id))
+    let tail = agent_id.rsplit('-').next().unwrap_or(agent_id);
+    let mut suffix = String::with_capacity(7 + tail.len());
+    suffix.push('-');
+    suffix.push_str(&task_hash(task_id));
+    suffix.push('-');
+    suffix.push_str(tail);
+    if tail.is_ascii() {
+        suffix.make_ascii_lowercase();
+        suffix
+    } else {
+        suffix.to_lowercase()
+    }
 }
 
-/// The canonical name of a task: its name, then [`task_suffix`]. The name's last label is cut
-/// where the two together would be longer than a label.
-pub fn canonical(name: &str, suffix: &str) -> String {
+/// Writes the canonical name of a task into `out`: its name, then [`task_suffix`]. The name's last
+/// label is cut where the two together would be longer than a label.
+pub fn canonical(name: &str, suffix: &str, out: &mut String) {
     let last = name.rfind('.').map_or(0, |dot| dot + 1);
     // Without dots in the suffix; an agent's id with dots makes several labels.
     let first_of_suffix = suffix.split('.').next().map_or(0, str::len);
     let room = MAX_LABEL.saturating_sub(first_of_suffix);
-    format!("{}{suffix}", cut(name, last + room))
+    out.clear();
+    out.push_str(cut(name, last + room));
+    out.push_str(suffix);
 }
 
 /// The label under which services of a name are found: `_` and the name, of whose first label
@@ -194,6 +206,11 @@ mod tests {
         ] {
             assert_eq!(task_suffix("web.1", agent), format!("-e844k-{tail}"));
         }
+        let canonical = |name: &str, suffix: &str| {
+            let mut out = String::new();
+            super::canonical(name, suffix, &mut out);
+            out
+        };
         assert_eq!(canonical("web.shop", "-e844k-s3"), "web.shop-e844k-s3");
         let long = "n".repeat(63);
         assert_eq!(canonical(&long, "-e844k-s3"), format!("{}-e844k-s3", "n".repeat(54)));
@@ -241,7 +258,9 @@ mod tests {
         #[test]
         fn canonical_names_fit(name in "[a-z.]{1,200}", agent in ".{0,20}") {
             let suffix = task_suffix("t", &agent);
-            let name = canonical(&name, &suffix);
+            let mut out = String::new();
+            canonical(&name, &suffix, &mut out);
+            let name = out;
             prop_assert!(name.ends_with(&suffix));
         }
     }

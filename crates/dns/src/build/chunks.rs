@@ -53,6 +53,11 @@ pub(super) fn suits(chunks: usize, tasks: usize) -> bool {
     tasks <= chunks * 2 * CHUNK && tasks >= chunks * CHUNK / 4
 }
 
+/// The named tasks of a list.
+pub(super) fn named<T: Identified>(tasks: &[Arc<T>], named: impl Fn(&Task) -> bool) -> Vec<Task> {
+    tasks.iter().map(Identified::task).filter(named).collect()
+}
+
 /// A group's named tasks by their chunks.
 pub(super) fn split<T: Identified>(
     tasks: &[Arc<T>],

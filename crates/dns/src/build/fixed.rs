@@ -114,6 +114,6 @@ fn numbered(masters: &Masters) -> (BTreeSet<IpAddr>, Vec<&Master>) {
     (all, numbered)
 }
 
-fn finish(plan: Plan<'_>) -> Option<Records> {
+fn finish(mut plan: Plan<'_>) -> Option<Records> {
     plan.finish(Origin::default(), Vec::new(), Box::default())
 }

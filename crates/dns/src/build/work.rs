@@ -7,8 +7,10 @@ use std::num::NonZero;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
+use waymark_model::{AppEntry, TaskGroup};
 
-use crate::compile;
+use super::chunks;
+use crate::compile::Plan;
 use crate::config::Rules;
 use crate::index::Place;
 use crate::lease::{Lease, Leases};
@@ -32,7 +34,17 @@ pub(super) struct Work {
 /// What its records are made of.
 pub(super) enum Make {
     Done(Option<Box<Records>>),
-    Tasks(Arc<Names>, Vec<Task>),
+    /// All tasks of an app or a group.
+    Whole(Group),
+    /// A part of them, that are named.
+    Chunk(Arc<Names>, Vec<Task>),
+}
+
+/// Tasks that share their names.
+#[derive(Clone)]
+pub(super) enum Group {
+    App(Arc<AppEntry>),
+    Mesos(Arc<TaskGroup>),
 }
 
 /// What some contributors change in the zone.
@@ -62,6 +74,7 @@ pub(super) fn run(work: Vec<Work>, zone: &Zone, leases: &Leases) -> Vec<Batch> {
     let queue = Mutex::new(work.into_iter());
     let worker = || {
         let mut batch = Batch::default();
+        let mut plan = Plan::new(&zone.apex.rules);
         loop {
             let portion: Vec<Work> = queue
                 .lock()
@@ -72,7 +85,7 @@ pub(super) fn run(work: Vec<Work>, zone: &Zone, leases: &Leases) -> Vec<Batch> {
             if portion.is_empty() {
                 break;
             }
-            portion.into_iter().for_each(|work| batch.add(work, zone, leases));
+            portion.into_iter().for_each(|work| batch.add(work, zone, leases, &mut plan));
         }
         batch.removed.sort_unstable();
         batch.added.sort_unstable();
@@ -94,25 +107,44 @@ impl Work {
     fn tasks(&self) -> usize {
         match &self.make {
             Make::Done(_) => 0,
-            Make::Tasks(_, tasks) => tasks.len(),
+            Make::Whole(Group::App(app)) => app.tasks.len(),
+            Make::Whole(Group::Mesos(group)) => group.tasks.len(),
+            Make::Chunk(_, tasks) => tasks.len(),
+        }
+    }
+}
+
+impl Group {
+    pub(super) fn names(&self, rules: &Rules) -> Names {
+        match self {
+            Group::App(app) => Names::of_app(app, rules),
+            Group::Mesos(group) => Names::of_group(group, rules),
         }
     }
 }
 
 impl Make {
-    fn records(self, rules: &Rules, leases: &Leases) -> Option<Records> {
+    fn records(self, plan: &mut Plan<'_>, leases: &Leases) -> Option<Records> {
         match self {
             Make::Done(records) => records.map(|records| *records),
-            Make::Tasks(names, tasks) => compile::tasks(&names, tasks, rules, leases),
+            Make::Whole(group) => {
+                let named = |task: &Task| task.is_named(plan.rules());
+                let tasks = match &group {
+                    Group::App(app) => chunks::named(&app.tasks, named),
+                    Group::Mesos(group) => chunks::named(&group.tasks, named),
+                };
+                plan.tasks(&group.names(plan.rules()), tasks, leases)
+            }
+            Make::Chunk(names, tasks) => plan.tasks(&names, tasks, leases),
         }
     }
 }
 
 impl Batch {
-    fn add(&mut self, work: Work, zone: &Zone, leases: &Leases) {
+    fn add(&mut self, work: Work, zone: &Zone, leases: &Leases, plan: &mut Plan<'_>) {
         let slot = work.slot;
         let before = zone.slots.shared(slot);
-        let after = work.make.records(&zone.apex.rules, leases).map(Arc::new);
+        let after = work.make.records(plan, leases).map(Arc::new);
         self.names(zone, slot, before.map(|b| &**b), after.as_deref());
         for (records, change) in [(before, -1), (after.as_ref(), 1)] {
             for name in records.iter().flat_map(|records| records.above()) {
