@@ -49,7 +49,9 @@ pub struct State {
     frameworks: Map<Arc<str>, Framework>,
     tasks: Map<TaskKey, Task>,
     members: Map<TaskGroupId, BTreeSet<TaskId>>,
-    /// Tasks from before the master changed, whose agents the new one has not heard yet.
+    /// Agents that the present master knows from its registry and has not heard yet.
+    away: Set<Arc<str>>,
+    /// Tasks from before the master changed, on agents that were away then.
     carried: Set<TaskKey>,
     /// What the catalog gets.
     cluster: Cluster,
@@ -123,7 +125,33 @@ impl State {
                 self.forget_member(&old);
             }
         }
+        self.away = away;
         self.stale_hosts = true;
+    }
+
+    /// Whether there are tasks that [`State::settle`] would end: their agents have come back and
+    /// have not told of them. Masters tell of an agent and of its tasks one after the other.
+    pub fn is_unsettled(&self) -> bool {
+        self.carried.iter().any(|key| self.has_come_back(key))
+    }
+
+    /// Ends the tasks that agents which have come back had before and have not any more; to be
+    /// called a moment after they came.
+    pub fn settle(&mut self) -> Applied {
+        let ended = self.carried.iter().filter(|key| self.has_come_back(key)).cloned();
+        let ended: Vec<TaskKey> = ended.collect();
+        for key in &ended {
+            self.carried.remove(key);
+            if let Some(task) = self.tasks.remove(key) {
+                self.forget_member(&task);
+            }
+        }
+        if ended.is_empty() { Applied::Unchanged } else { Applied::Changed }
+    }
+
+    fn has_come_back(&self, key: &TaskKey) -> bool {
+        let task = self.tasks.get(key);
+        task.is_none_or(|task| !self.away.contains(&task.facts.agent.id))
     }
 
     /// Applies one event. `Subscribed` counts as a full state.
@@ -347,17 +375,8 @@ impl State {
     }
 
     fn agent_added(&mut self, agent: Agent) -> Applied {
-        let id = agent.id.clone();
-        self.agents.insert(id.clone(), agent);
-        // Its tasks were told before it; what was not told again has ended.
-        let carried = std::mem::take(&mut self.carried);
-        let (ended, away) = carried.into_iter().partition(|key: &TaskKey| {
-            self.tasks.get(key).is_none_or(|task| task.facts.agent.id == id)
-        });
-        self.carried = away;
-        for old in ended.iter().filter_map(|key| self.tasks.remove(key)).collect::<Vec<_>>() {
-            self.forget_member(&old);
-        }
+        self.away.remove(&agent.id);
+        self.agents.insert(agent.id.clone(), agent);
         self.stale_hosts = true;
         Applied::Changed
     }

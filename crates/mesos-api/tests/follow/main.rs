@@ -163,14 +163,15 @@ fn tasks_stay_while_their_agents_come_back_to_a_new_master() {
     elected.frameworks = master.frameworks.clone();
     elected.tasks = vec![master.tasks[0].clone()];
     let task = elected.subscribed()["subscribed"]["get_state"]["get_tasks"]["tasks"][0].clone();
+    let mut comes = |n| state.apply(event(&elected.step(&Step::Agent(n))[0]));
+    comes(1);
+    comes(2);
     state.apply(event(&json!({"type": "TASK_ADDED", "task_added": {"task": task}})));
-    let mut comes = |n| {
-        let told = elected.step(&Step::Agent(n));
-        state.apply(event(&told[0]));
-        state.refresh(&Literals).tasks()
-    };
-    assert_eq!(comes(1), 2);
-    assert_eq!(comes(2), 1);
+    assert_eq!(state.refresh(&Literals).tasks(), 2);
+    assert!(state.is_unsettled());
+    assert_eq!(state.settle(), Applied::Changed);
+    assert!(!state.is_unsettled());
+    assert_eq!(state.refresh(&Literals).tasks(), 1);
     assert_eq!(*state.cluster(), afresh(&elected));
 }
 

@@ -39,6 +39,9 @@ const COALESCE: Duration = Duration::from_millis(5);
 /// How long a full state waits for host names that are being looked up.
 const HOSTS_WAIT: Duration = Duration::from_millis(200);
 
+/// How long after an agent came back to a new master the tasks that it does not tell of are ended.
+const SETTLE: Duration = Duration::from_secs(2);
+
 /// How long after a new framework its pid is asked for.
 const SUMMARY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -69,6 +72,8 @@ pub(super) struct Standpoint {
     last: Option<HostPort>,
     /// Until when streams are not tried.
     stream_again: Option<Instant>,
+    /// When tasks of agents that have come back are ended unless they were told of.
+    settle: Option<Instant>,
     /// Whether the present trouble stands in the log.
     told: bool,
     /// When something was published.
@@ -118,8 +123,11 @@ impl Follower {
     async fn session(&mut self) -> Trouble {
         let later = self.at.stream_again.is_some_and(|at| Instant::now() < at);
         if self.config.subscribe && !later {
-            match self.stream().await {
-                trouble if falls_back(&trouble) => {
+            let before = self.status.report().full_states;
+            let trouble = self.stream().await;
+            let never_began = self.status.report().full_states == before;
+            match trouble {
+                trouble if never_began && falls_back(&trouble) => {
                     tracing::debug!(reason = %trouble, "no event stream; asking for the state");
                     self.at.stream_again = Some(Instant::now() + STREAM_AGAIN);
                 }
@@ -166,8 +174,15 @@ impl Follower {
         let resync = sleep(RESYNC.mul_f64(0.75 + rand::random::<f64>() / 4.0));
         tokio::pin!(resync);
         loop {
+            let settle = self.at.settle;
             let event = tokio::select! {
                 () = &mut resync => return Err(Trouble::Again),
+                () = sleep_until(settle.unwrap_or_else(Instant::now)), if settle.is_some() => {
+                    self.at.settle = None;
+                    self.state.settle();
+                    self.refresh_and_publish();
+                    continue;
+                }
                 Some(told) = summaries.join_next() => {
                     self.take_pids(told.unwrap_or(Err(Trouble::Interrupted)));
                     continue;
@@ -208,14 +223,17 @@ impl Follower {
     ) -> Result<(), Trouble> {
         self.freshness.heard(std::time::Instant::now());
         let framework = matches!(event, Event::Framework(_));
-        let hosts = framework || matches!(event, Event::AgentAdded(_));
+        let agent = matches!(event, Event::AgentAdded(_));
         match self.state.apply(event) {
             Applied::Unchanged => return Ok(()),
             Applied::Gap => return Err(Trouble::Gap),
             Applied::Changed => {}
         }
         self.status.update(|report| report.events += 1);
-        if hosts {
+        if agent && self.state.is_unsettled() {
+            self.at.settle = Some(Instant::now() + SETTLE);
+        }
+        if agent || framework {
             self.want_hosts();
         }
         if framework {
