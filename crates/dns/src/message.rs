@@ -410,7 +410,9 @@ impl<'o> Reply<'o> {
             patch(self.out, 6 + 2 * n, &count.to_be_bytes());
         }
         set_flags(self.out, rcode, authoritative, truncated && self.manner.tells_cuts);
-        if let Some(second) = self.out.get_mut(3).filter(|_| self.manner.recursion_available) {
+        // Who is refused is offered nothing.
+        let recursion = self.manner.recursion_available && rcode != Rcode::Refused;
+        if let Some(second) = self.out.get_mut(3).filter(|_| recursion) {
             *second |= RECURSION_AVAILABLE;
         }
     }

@@ -115,7 +115,7 @@ fn names_of_others() {
         (&with, INSIDE, "web-shop.marathon.mesos", false, 0, true),
         (&with, OUTSIDE, "web-shop.marathon.mesos", false, 0, false),
         (&with, INSIDE, "nothing.mesos", false, 3, true),
-        (&without, INSIDE, "example.org", false, 5, true),
+        (&without, INSIDE, "example.org", false, 5, false),
     ] {
         let world = world(policy.clone());
         let asked = query(name, A, None);
