@@ -9,6 +9,10 @@ use std::time::Duration;
 
 use waymark_mesos_api::{Hosts, State, parse, sample};
 
+/// What the program uses.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 struct Literals;
 
 impl Hosts for Literals {

@@ -36,7 +36,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use waymark_catalog::{Freshness, Writer};
 use waymark_mesos_api::{HostPort, State, host_port};
-use waymark_model::Version;
+use waymark_model::{Cluster, Version};
 
 use error::Trouble;
 use http::Client;
@@ -126,7 +126,12 @@ impl MesosSource {
             word.send_replace(Word { cluster: cluster.clone(), version, saved });
             published = Some(cluster);
         }
-        let (found, detected) = watch::channel(Detected { leader: None, all: masters });
+        let mut all = masters;
+        if all.is_empty() {
+            // ZooKeeper may be down, too.
+            all = published.as_ref().map(masters_before).unwrap_or_default();
+        }
+        let (found, detected) = watch::channel(Detected { leader: None, all });
         let keeping = keep::keep(file, words, freshness.clone());
         let warning = zookeeper::watch_for_leader(config.zk_detection_timeout, detected.clone());
         let target = config.zk.clone();
@@ -166,6 +171,20 @@ fn masters_of(config: &MesosConfig) -> Result<Vec<HostPort>, MesosConfigError> {
         place.ok_or_else(|| MesosConfigError::BadMaster(text.clone()))
     };
     config.masters.iter().map(read).collect()
+}
+
+/// The masters that an earlier run knew, the leader first.
+fn masters_before(cluster: &Cluster) -> Vec<HostPort> {
+    let Some(masters) = &cluster.masters else { return Vec::new() };
+    let mut places = Vec::new();
+    for master in masters.leader.iter().chain(&masters.all) {
+        let Some(address) = master.addresses.first() else { continue };
+        let place = HostPort { host: address.to_string().into(), port: master.port };
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    places
 }
 
 /// Work on so few bytes is done where it comes up.

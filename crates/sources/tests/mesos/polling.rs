@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use waymark_catalog::Standing;
-use waymark_sources::mesos::Mode;
+use waymark_sources::mesos::{Mode, ZkTarget};
 
 use crate::cluster::{Following, config, state};
 use crate::server::{Reply, Server};
