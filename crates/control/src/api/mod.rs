@@ -23,7 +23,6 @@ mod deployments;
 mod info;
 mod logs;
 mod metrics;
-mod query;
 mod queue;
 mod readiness;
 mod request;
@@ -32,7 +31,6 @@ mod selector;
 mod server;
 mod status;
 mod tasks;
-mod write_deadline;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,7 +46,8 @@ pub use config::{
 };
 pub use logs::{MAX_BYTES as MAX_LOG_BYTES, SIZE_HEADER as LOG_SIZE_HEADER};
 pub use server::serve;
-pub(crate) use server::stop_asked;
+use waymark_http::query;
+pub(crate) use waymark_http::stop_asked;
 
 use crate::{Accepted, Handle, Request};
 use answer::Answer;
