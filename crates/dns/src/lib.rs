@@ -25,6 +25,7 @@ mod cookie;
 #[cfg(test)]
 mod fixtures;
 pub mod forward;
+pub mod http;
 mod index;
 pub mod lease;
 pub mod message;

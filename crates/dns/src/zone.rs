@@ -209,7 +209,8 @@ impl Zone {
         &self.apex
     }
 
-    fn text(&self, relative: &[u8]) -> String {
+    /// A name relative to the domain as a whole text, without final dot.
+    pub(crate) fn text(&self, relative: &[u8]) -> String {
         wire::text(&[relative, &self.apex.domain].concat())
     }
 

@@ -146,7 +146,7 @@ fn cookies() {
     assert_eq!(read(&out).3, options);
     // Without a cookie none is given; one that breaks the format is told so.
     responder.respond(world.here(0), udp(OUTSIDE), &web_query(Some(&[])), &mut out);
-    assert_eq!(read(&out).3, []);
+    assert!(read(&out).3.is_empty());
     for length in [0, 7, 9, 15, 41] {
         let broken = web_query(Some(&cookie_option(&vec![1; length])));
         responder.respond(world.here(0), udp(OUTSIDE), &broken, &mut out);
