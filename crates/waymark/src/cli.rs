@@ -28,7 +28,16 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .max_term_width(100)
         .after_help(exit::HELP)
-        .subcommands([run(), status(), app(), tasks(), whoami(), completions(), reference()])
+        .subcommands([
+            run(),
+            mesos_dns(),
+            status(),
+            app(),
+            tasks(),
+            whoami(),
+            completions(),
+            reference(),
+        ])
 }
 
 fn run() -> Command {
@@ -55,6 +64,26 @@ fn run() -> Command {
         .arg(config_arg())
         .args(table().iter().map(setting_arg))
         .after_help(exit::HELP)
+}
+
+/// The flags are Mesos-DNS's and read as Go programs read theirs, not by clap.
+fn mesos_dns() -> Command {
+    Command::new("mesos-dns")
+        .about("Serve DNS for a Mesos cluster, in place of Mesos-DNS")
+        .long_about(
+            "Serve DNS for a Mesos cluster, in place of Mesos-DNS: with its flags, its \
+             configuration file, its names and its HTTP API. `waymark mesos-dns -help` describes \
+             the flags.",
+        )
+        .disable_help_flag(true)
+        .arg(
+            Arg::new("arguments")
+                .value_name("FLAGS")
+                .help("`-config FILE`, `-v N`, `-version`, `-help`")
+                .num_args(0..)
+                .trailing_var_arg(true)
+                .allow_hyphen_values(true),
+        )
 }
 
 fn config_arg() -> Arg {
@@ -262,7 +291,10 @@ fn completions() -> Command {
 }
 
 fn reference() -> Command {
-    Command::new("reference").about("Print docs/reference.md").hide(true)
+    Command::new("reference")
+        .about("Print docs/reference.md")
+        .hide(true)
+        .arg(switch("mesos-dns").help("Print docs/mesos-dns.md instead"))
 }
 
 /// The settings that the command line of `run` sets.
@@ -272,6 +304,11 @@ pub fn flags(matches: &ArgMatches) -> Flags {
         .filter_map(|s| Some((s.name.clone(), matches.get_one::<String>(&s.name)?.clone())))
         .collect();
     Flags { config: matches.get_one("config").cloned(), values }
+}
+
+/// The arguments of `mesos-dns`, as written.
+pub fn arguments(matches: &ArgMatches) -> Vec<String> {
+    matches.get_many::<String>("arguments").into_iter().flatten().cloned().collect()
 }
 
 /// The settings by which a client command finds its server.
@@ -301,6 +338,16 @@ mod tests {
         assert_eq!(alone.get("api-port").map(String::as_str), Some("0"));
         let off = parse(&["waymark", "run", "--keep-tasks=false"]);
         assert_eq!(off.get("keep-tasks").map(String::as_str), Some("false"));
+    }
+
+    #[test]
+    fn flags_of_mesos_dns_are_left_to_it() {
+        let line = ["waymark", "mesos-dns", "-config", "a.json", "--v=1", "-version", "--help"];
+        let matches = command().try_get_matches_from(line).unwrap();
+        let matches = matches.subcommand_matches("mesos-dns").unwrap();
+        assert_eq!(arguments(matches), line[2..]);
+        let matches = command().try_get_matches_from(&line[..2]).unwrap();
+        assert!(arguments(matches.subcommand_matches("mesos-dns").unwrap()).is_empty());
     }
 
     #[test]

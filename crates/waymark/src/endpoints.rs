@@ -18,6 +18,9 @@ pub struct Endpoints {
     /// The DNS server's `address:port`; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<String>,
+    /// The URL of Mesos-DNS's HTTP API; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesos_dns: Option<String>,
     /// The process.
     pub pid: u32,
     /// Its version.
@@ -62,6 +65,7 @@ mod tests {
         let endpoints = Endpoints {
             api: "http://127.0.0.1:8080".into(),
             dns: None,
+            mesos_dns: None,
             pid: 7,
             version: "0.1.0".into(),
         };

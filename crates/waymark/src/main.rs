@@ -5,6 +5,8 @@ mod client;
 mod endpoints;
 mod exit;
 mod files;
+mod mesos_dns;
+mod metrics;
 mod reference;
 mod run;
 mod settings;
@@ -13,6 +15,7 @@ mod telemetry;
 mod terminal;
 mod whoami;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::ArgMatches;
@@ -25,8 +28,15 @@ fn main() -> ExitCode {
     if let Some(code) = waymark_executors::task_runner_main(std::env::args_os()) {
         return code;
     }
-    let matches = cli::command().get_matches();
     let around = Surroundings::of_this_process();
+    // Whoever replaces the binary of Mesos-DNS keeps its name.
+    let mut arguments = std::env::args_os();
+    if arguments.next().is_some_and(|name| Path::new(&name).ends_with("mesos-dns")) {
+        let arguments: Vec<String> =
+            arguments.map(|text| text.to_string_lossy().into_owned()).collect();
+        return mesos_dns::run(&arguments, &around).into();
+    }
+    let matches = cli::command().get_matches();
     let Some((name, matches)) = matches.subcommand() else { return Exit::Usage.into() };
     dispatch(name, matches, &around).into()
 }
@@ -34,9 +44,13 @@ fn main() -> ExitCode {
 fn dispatch(name: &str, matches: &ArgMatches, around: &Surroundings) -> Exit {
     match name {
         "run" => run::run(matches, around),
+        "mesos-dns" => mesos_dns::run(&cli::arguments(matches), around),
         "whoami" => whoami::run(matches, around),
         "status" | "tasks" | "app" => client::run(name, matches, around),
         "completions" => completions(matches),
+        "reference" if matches.get_flag("mesos-dns") => {
+            terminal::print(&mesos_dns::reference::reference())
+        }
         "reference" => terminal::print(&reference::reference()),
         _ => Exit::Usage,
     }

@@ -6,7 +6,6 @@ use indicatif::MultiProgress;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::settings::Settings;
 use crate::settings::value::LogFormat;
 
 /// Where log lines go: stderr, around the live display where there is one.
@@ -19,6 +18,11 @@ impl Screen {
     /// With a live display when stderr is a terminal.
     pub fn new() -> Screen {
         Screen { live: io::stderr().is_terminal().then(MultiProgress::new) }
+    }
+
+    /// Without a live display.
+    pub fn plain() -> Screen {
+        Screen { live: None }
     }
 
     /// The live display, on a terminal.
@@ -37,16 +41,14 @@ impl Screen {
     }
 }
 
-/// Starts logging. Once a process.
-pub fn start(settings: &Settings, screen: &Screen) {
-    let default = if screen.live.is_some() { "warn" } else { "info" };
-    let level = settings.log_level.as_ref().map_or(default, |filter| filter.0.as_str());
+/// Starts logging. Once a process. `filter` is a level, or levels by part of the program.
+pub fn start(filter: &str, format: LogFormat, screen: &Screen) {
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(level))
-        .with_ansi(screen.live.is_some() && settings.log_format == LogFormat::Text)
+        .with_env_filter(EnvFilter::new(filter))
+        .with_ansi(io::stderr().is_terminal() && format == LogFormat::Text)
         .with_writer(screen.clone());
     // A second start has no effect; the first one's settings stay.
-    let _ = match settings.log_format {
+    let _ = match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };

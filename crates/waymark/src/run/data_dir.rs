@@ -5,7 +5,6 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::StartError;
-use crate::settings::Loaded;
 
 /// Locked while a Waymark uses the folder; holds its process id.
 const LOCK: &str = "lock";
@@ -21,18 +20,13 @@ pub struct DataDir {
 
 impl DataDir {
     /// Makes the folder if it is missing, and takes it. The kernel gives the lock back when the
-    /// process ends, however it ends.
-    pub fn take(loaded: &Loaded) -> Result<DataDir, StartError> {
-        let path = loaded.settings.data_dir.clone();
-        let setting = loaded.cite("data-dir");
+    /// process ends, however it ends. `setting` says where the path comes from and `fix` what to do
+    /// about it, for the error.
+    pub fn take(path: &Path, setting: &str, fix: &str) -> Result<DataDir, StartError> {
         let unusable = |source: &io::Error| {
-            StartError(format!(
-                "{setting}: {} cannot be used: {source}; name a folder that you may write to with \
-                 --data-dir DIR",
-                path.display()
-            ))
+            StartError(format!("{setting}: {} cannot be used: {source}; {fix}", path.display()))
         };
-        std::fs::create_dir_all(&path).map_err(|e| unusable(&e))?;
+        std::fs::create_dir_all(path).map_err(|e| unusable(&e))?;
         let lock_path = path.join(LOCK);
         let mut lock = OpenOptions::new()
             .read(true)
@@ -45,8 +39,7 @@ impl DataDir {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(StartError(format!(
-                    "{setting}: {} is in use by another Waymark ({}); stop that one, or give this \
-                     one a folder of its own with --data-dir DIR",
+                    "{setting}: {} is in use by another Waymark ({}); stop that one, or {fix}",
                     path.display(),
                     owner(&mut lock),
                 )));
@@ -83,30 +76,24 @@ fn owner(lock: &mut File) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Flags, Surroundings, load};
-
-    fn loaded(path: &Path) -> Loaded {
-        let values = [("data-dir".to_owned(), path.display().to_string())].into();
-        load(&Flags { config: None, values }, &Surroundings::default()).unwrap()
-    }
-
     #[test]
     fn one_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
-        let loaded = loaded(&folder.path().join("new/data"));
-        let first = DataDir::take(&loaded).unwrap();
-        let error = DataDir::take(&loaded).unwrap_err().to_string();
+        let take = || DataDir::take(&folder.path().join("new/data"), "--data-dir", "name another");
+        let first = take().unwrap();
+        let error = take().unwrap_err().to_string();
         let pid = format!("process {}", std::process::id());
-        for part in ["--data-dir", "new/data", &pid, "stop that one"] {
+        for part in ["--data-dir", "new/data", &pid, "stop that one, or name another"] {
             assert!(error.contains(part), "{part} is missing in {error}");
         }
         drop(first);
-        DataDir::take(&loaded).unwrap();
+        take().unwrap();
     }
 
     #[test]
     fn a_folder_that_cannot_be_made() {
-        let error = DataDir::take(&loaded(Path::new("/proc/waymark"))).unwrap_err().to_string();
+        let path = Path::new("/proc/waymark");
+        let error = DataDir::take(path, "--data-dir", "name another").unwrap_err().to_string();
         assert!(error.contains("--data-dir: /proc/waymark cannot be used"), "{error}");
     }
 }

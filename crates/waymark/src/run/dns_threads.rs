@@ -11,34 +11,42 @@ use waymark_dns::{Dns, Server, Sockets};
 
 /// Running threads. Dropping this ends them.
 pub struct DnsThreads {
-    server: Server,
+    server: Option<Server>,
     stop_following: watch::Sender<()>,
     follower: JoinHandle<()>,
 }
 
 impl DnsThreads {
     /// Starts them. Answers are made from the first published catalog on; before, every name is
-    /// refused as not ready by the server itself.
-    pub fn start(dns: &Arc<Dns>, sockets: Sockets, reader: Reader) -> io::Result<DnsThreads> {
+    /// refused as not ready by the server itself. Without sockets names are made for others to ask.
+    pub fn start(
+        dns: &Arc<Dns>,
+        sockets: Option<Sockets>,
+        reader: Reader,
+    ) -> io::Result<DnsThreads> {
         let (stop_following, mut stopping) = watch::channel(());
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let following = dns.clone();
         let follower =
             std::thread::Builder::new().name("dns-zone".to_owned()).spawn(move || {
                 runtime.block_on(async {
+                    let names = async {
+                        tokio::join!(following.follow(reader), following.notify());
+                    };
                     tokio::select! {
-                        () = following.follow(reader) => {}
+                        () = names => {}
                         // The sender is only ever dropped.
                         _ = stopping.changed() => {}
                     }
                 });
             })?;
-        Ok(DnsThreads { server: Server::start(dns, sockets)?, stop_following, follower })
+        let server = sockets.map(|sockets| Server::start(dns, sockets)).transpose()?;
+        Ok(DnsThreads { server, stop_following, follower })
     }
 
     /// Ends all threads.
     pub fn stop(self) {
-        self.server.stop();
+        drop(self.server);
         drop(self.stop_following);
         // A panic was written to stderr when it happened.
         let _ = self.follower.join();

@@ -22,6 +22,8 @@ pub struct Listeners {
     pub api_address: SocketAddr,
     /// The DNS server's, unless switched off.
     pub dns: Option<Sockets>,
+    /// That of Mesos-DNS's HTTP API, where it is wanted.
+    pub mesos_dns: Option<TcpListener>,
 }
 
 impl Listeners {
@@ -34,6 +36,14 @@ impl Listeners {
             Ok((listener, address.port()))
         };
         let api = bind(loaded, "api-port", s.api_port, bind_api)?;
+        let mesos_dns = match s.mesos_dns_port.filter(|_| !s.no_dns) {
+            Some(port) => Some(bind(loaded, "mesos-dns-port", port, bind_api)?),
+            None => None,
+        };
+        if let Some(listener) = &mesos_dns {
+            let failed = |e| StartError(format!("mesos-dns-port: {e}"));
+            listener.set_nonblocking(true).map_err(failed)?;
+        }
         api.set_nonblocking(true).map_err(|e| StartError(format!("api-port: {e}")))?;
         let api_address = api.local_addr().map_err(|e| StartError(format!("api-port: {e}")))?;
         let bind_dns = |address| {
@@ -45,7 +55,7 @@ impl Listeners {
             true => None,
             false => Some(bind(loaded, "dns-port", s.dns_port, bind_dns)?),
         };
-        Ok(Listeners { api, api_address, dns })
+        Ok(Listeners { api, api_address, dns, mesos_dns })
     }
 }
 

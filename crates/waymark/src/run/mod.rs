@@ -9,12 +9,12 @@
 //! Whatever can be wrong is found before anything has started, and ends with exit code 2 and one
 //! message. After that only what cannot be known beforehand can fail.
 
-mod data_dir;
+pub mod data_dir;
 mod display;
-mod dns_threads;
+pub mod dns_threads;
 mod identity;
 mod listeners;
-mod metrics;
+mod names;
 mod progress;
 mod services;
 mod summary;
@@ -48,6 +48,8 @@ use summary::Places;
 const LOOK: Duration = Duration::from_millis(100);
 /// After this long, what is not as wanted is told, and no longer waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What to do about a data folder that cannot be used.
+const NAME_A_FOLDER: &str = "name another folder with --data-dir DIR";
 /// Threads of the control plane: API, executor and probes; DNS and load balancer have their own.
 const MAX_CONTROL_THREADS: usize = 4;
 
@@ -69,6 +71,7 @@ macro_rules! from_errors {
 from_errors!(
     crate::settings::SettingError,
     waymark_dns::ConfigError,
+    waymark_dns::forward::ForwardConfigError,
     waymark_executors::ExecutorError,
     waymark_proxy::StartError,
 );
@@ -97,14 +100,16 @@ fn prepare(matches: &ArgMatches, around: &Surroundings) -> Result<Prepared, Star
     let warnings = settings::check(&loaded)?;
     let paths = matches.get_many::<PathBuf>("files").into_iter().flatten();
     let definitions = files::read(paths).map_err(StartError)?;
-    let data = DataDir::take(&loaded)?;
+    let data = DataDir::take(&loaded.settings.data_dir, &loaded.cite("data-dir"), NAME_A_FOLDER)?;
     let workers = match loaded.settings.dns_workers.0 {
         0 => available_parallelism().map_or(1, usize::from),
         n => n,
     };
     let listeners = Listeners::bind(&loaded, workers)?;
     let screen = Screen::new();
-    telemetry::start(&loaded.settings, &screen);
+    let quiet = if screen.live().is_some() { "warn" } else { "info" };
+    let filter = loaded.settings.log_level.as_ref().map_or(quiet, |filter| filter.0.as_str());
+    telemetry::start(filter, loaded.settings.log_format, &screen);
     warnings.iter().for_each(|warning| warn!("{warning}"));
     let open_files = raise_open_files();
     Ok(Prepared { loaded, definitions, data, listeners, screen, open_files })
@@ -144,6 +149,7 @@ impl Prepared {
         let endpoints = Endpoints {
             api: places.api.clone(),
             dns: places.dns.map(|address| address.to_string()),
+            mesos_dns: mesos_dns_url(&listeners),
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
@@ -168,14 +174,23 @@ impl Prepared {
     }
 }
 
-/// Where things are reached from this machine. What listens on every address is reached here by the
-/// loopback address, whatever becomes of the others.
-fn places(loaded: &Loaded, listeners: &Listeners) -> Places {
-    let here = |address: SocketAddr| match address.ip() {
+fn mesos_dns_url(listeners: &Listeners) -> Option<String> {
+    let address = listeners.mesos_dns.as_ref()?.local_addr().ok()?;
+    Some(format!("http://{}", here(address)))
+}
+
+/// An address as it is reached from this machine. What listens on every address is reached here by
+/// the loopback address, whatever becomes of the others.
+fn here(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
         IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
         _ => address,
-    };
+    }
+}
+
+/// Where things are reached from this machine.
+fn places(loaded: &Loaded, listeners: &Listeners) -> Places {
     let s = &loaded.settings;
     Places {
         api: format!("http://{}", here(listeners.api_address)),
@@ -296,13 +311,14 @@ fn say(refusal: &Refusal) -> String {
 }
 
 /// The signals that stop Waymark.
-struct Signals {
+pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Signals> {
+    /// Catches them from now on.
+    pub fn new() -> std::io::Result<Signals> {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -310,7 +326,7 @@ impl Signals {
     }
 
     /// Waits for one.
-    async fn next(&mut self) {
+    pub async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -319,7 +335,7 @@ impl Signals {
 
     /// From now on, another Ctrl-C ends the process at once. Tasks that still run then go on, as
     /// after a crash.
-    fn end_at_the_second(mut self, screen: &Screen) {
+    pub fn end_at_the_second(mut self, screen: &Screen) {
         screen.write(b"stopping; Ctrl-C again stops at once\n");
         tokio::spawn(async move {
             let _ = self.interrupt.recv().await;

@@ -15,20 +15,21 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use waymark_catalog::{Output, Outputs, Reader};
+use waymark_catalog::{Output, Outputs};
 use waymark_control::api::{self, ApiConfig, ListenerStatus};
 use waymark_control::core::Settings as CoreSettings;
 use waymark_control::store::Store;
 use waymark_control::{ControlConfig, ControlPlane, Handle, Running};
-use waymark_dns::{Dns, DnsConfig, Sockets};
+use waymark_dns::Sockets;
 use waymark_executors::{Executor, LocalConfig, LocalExecutor};
 use waymark_model::Agent;
 use waymark_proxy::{ListenerState, Proxy, ProxyConfig};
 
 use super::data_dir::DataDir;
-use super::dns_threads::DnsThreads;
 use super::listeners::{Listeners, host_ip};
-use super::{StartError, identity, metrics};
+use super::names::Names;
+use super::{StartError, identity};
+use crate::metrics;
 use crate::settings::{Loaded, Settings};
 
 /// Statuses that may wait for the control plane; each task's own wait in its order beyond that.
@@ -48,7 +49,7 @@ pub struct Services {
     /// The load balancer, unless switched off.
     pub proxy: Option<Arc<Proxy>>,
     control: Running,
-    dns: Option<DnsThreads>,
+    names: Option<Names>,
     api: JoinHandle<()>,
     stop_api: oneshot::Sender<()>,
 }
@@ -77,26 +78,29 @@ impl Services {
         if advertised.ip().is_unspecified() {
             advertised.set_ip(host_ip);
         }
-        let taken = listeners.dns.iter().flat_map(Sockets::addresses);
-        let taken = taken.chain([&listeners.api_address]).map(|address| address.port()).collect();
-        let dns = match listeners.dns {
-            Some(sockets) => Some(start_dns(s, host_ip, sockets, control.reader())?),
+        let taken = listeners.dns.iter().flat_map(Sockets::addresses).copied();
+        let mesos_dns = listeners.mesos_dns.as_ref().and_then(|l| l.local_addr().ok());
+        let taken = taken.chain([listeners.api_address]).chain(mesos_dns);
+        let taken = taken.map(|address| address.port()).collect();
+        let names = match listeners.dns {
+            Some(sockets) => {
+                Some(Names::start(s, host_ip, sockets, listeners.mesos_dns, control.reader())?)
+            }
             None => None,
         };
         let proxy = match s.no_proxy {
             true => None,
             false => Some(Arc::new(Proxy::start(proxy_config(s, taken), control.reader())?)),
         };
-        let (dns, dns_threads) = dns.unzip();
         let mut outputs: Vec<Arc<dyn Output>> = Vec::new();
-        outputs.extend(dns.clone().map(|dns| dns as Arc<dyn Output>));
+        outputs.extend(names.iter().map(|names| names.dns.clone() as Arc<dyn Output>));
         outputs.extend(proxy.as_ref().map(|proxy| proxy.output()));
         let outputs = Outputs::new(outputs);
 
         let mut config = ApiConfig::new(advertised.to_string(), executor.clone());
         config.version = env!("CARGO_PKG_VERSION").to_owned();
         config.outputs = outputs.clone();
-        add_sources(&mut config, &control, dns, proxy.clone());
+        add_sources(&mut config, &control, names.as_ref(), proxy.clone());
         let listener = tokio::net::TcpListener::from_std(listeners.api)
             .map_err(|e| StartError(format!("api-port: {e}")))?;
         let control = control.start(executor.clone(), statuses, outputs.clone());
@@ -106,12 +110,12 @@ impl Services {
             // A dropped sender means the same.
             let _ = stopping.await;
         }));
-        Ok(Services { handle, outputs, executor, proxy, control, dns: dns_threads, api, stop_api })
+        Ok(Services { handle, outputs, executor, proxy, control, names, api, stop_api })
     }
 
     /// Stops everything in order.
     pub async fn stop(self, keep_tasks: bool) -> Result<(), StartError> {
-        let Services { control, dns, api, stop_api, proxy, .. } = self;
+        let Services { control, names, api, stop_api, proxy, .. } = self;
         // The API may have ended by itself.
         let _ = stop_api.send(());
         let _ = api.await;
@@ -119,8 +123,8 @@ impl Services {
         if let Some(proxy) = proxy.and_then(Arc::into_inner) {
             proxy.stop(STOP_GRACE).await;
         }
-        if let Some(dns) = dns {
-            dns.stop();
+        if let Some(names) = names {
+            names.stop().await;
         }
         stored.map_err(|e| StartError(format!("not everything could be stored: {e}")))
     }
@@ -133,29 +137,23 @@ fn keep_to_ourselves(store: &Store) -> Result<(), StartError> {
         .map_err(|e| StartError(format!("{}: {e}", path.display())))
 }
 
-fn start_dns(
-    s: &Settings,
-    host_ip: IpAddr,
-    sockets: Sockets,
-    reader: Reader,
-) -> Result<(Arc<Dns>, DnsThreads), StartError> {
-    let dns = Arc::new(Dns::new(dns_config(s, host_ip))?);
-    let threads = DnsThreads::start(&dns, sockets, reader)
-        .map_err(|e| StartError(format!("cannot start the DNS server: {e}")))?;
-    Ok((dns, threads))
-}
-
 /// What other parts tell the API: metrics, and how the listeners are.
 fn add_sources(
     config: &mut ApiConfig,
     control: &ControlPlane,
-    dns: Option<Arc<Dns>>,
+    names: Option<&Names>,
     proxy: Option<Arc<Proxy>>,
 ) {
     let control_metrics = control.metrics();
     config.extra_metrics.push(Box::new(move |out| control_metrics.write(out)));
-    if let Some(dns) = dns {
-        config.extra_metrics.push(Box::new(move |out| metrics::dns(out, &dns.stats())));
+    if let Some(names) = names {
+        let (dns, forwarder) = (names.dns.clone(), names.forwarder.clone());
+        config.extra_metrics.push(Box::new(move |out| {
+            metrics::dns(out, &dns);
+            if let Some(forwarder) = &forwarder {
+                metrics::forward(out, &forwarder.stats());
+            }
+        }));
     }
     if let Some(proxy) = proxy {
         let (listing, handle) = (proxy.clone(), control.handle());
@@ -225,17 +223,6 @@ fn local_config(s: &Settings, data: &DataDir, open_files: Option<u64>) -> LocalC
         keep_per_app: s.keep_sandboxes.0,
         open_files,
         ..LocalConfig::new(data.path().join("sandboxes"))
-    }
-}
-
-fn dns_config(s: &Settings, host_ip: IpAddr) -> DnsConfig {
-    DnsConfig {
-        domain: s.domain.0.clone(),
-        ttl: s.dns_ttl.0,
-        framework: s.framework_name.0.clone(),
-        host_addresses: vec![host_ip],
-        seed: rand::random(),
-        ..DnsConfig::default()
     }
 }
 

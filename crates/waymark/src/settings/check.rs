@@ -44,7 +44,8 @@ fn listeners(loaded: &Loaded) -> Result<(), SettingError> {
     if s.no_proxy {
         return Ok(());
     }
-    for (name, port) in [("api-port", s.api_port)].into_iter().chain(dns) {
+    let mesos_dns = s.mesos_dns_port.map(|port| ("mesos-dns-port", port));
+    for (name, port) in [("api-port", s.api_port)].into_iter().chain(dns).chain(mesos_dns) {
         if service_range(loaded).contains(port.0) {
             return Err(SettingError::Conflict(format!(
                 "{} is {}, which lies in the service ports {} ({}, {}); take a port outside, or \

@@ -3,11 +3,12 @@
 use std::ops::Range;
 use std::path::Path;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use super::error::{SettingError, Source};
 use super::suggest::nearest;
 use super::table::Setting;
+use crate::mesos_dns::TABLE as MESOS_DNS_TABLE;
 
 /// A file longer than this is refused; it cannot be a settings file.
 const MAX_BYTES: u64 = 1 << 20;
@@ -38,6 +39,10 @@ pub fn parse(path: &Path, text: &str, table: &[Setting]) -> Result<Vec<Entry>, S
     pairs.sort_by_key(|(key, _)| key.span().start);
     for (key, value) in pairs {
         let name = key.get_ref().as_ref();
+        // That table is read by `waymark mesos-dns`.
+        if name == MESOS_DNS_TABLE {
+            continue;
+        }
         let Some(index) = table.iter().position(|s| s.name == name) else {
             return Err(unknown_key(at(key.span()), name, table));
         };
@@ -67,11 +72,26 @@ fn scalar(value: &DeValue<'_>) -> Result<String, String> {
         DeValue::String(text) => Ok(text.clone().into_owned()),
         DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str().replace('_', "")),
         DeValue::Boolean(yes) => Ok(yes.to_string()),
+        DeValue::Array(list) => list_of_texts(list),
         other => Err(format!(
             "{} cannot be a value here; write a text, a whole number, true or false",
             other.type_str()
         )),
     }
+}
+
+/// A list as flags and variables write it. None of its texts can have a comma.
+fn list_of_texts(list: &DeArray<'_>) -> Result<String, String> {
+    let texts: Option<Vec<&str>> = list
+        .iter()
+        .map(|item| match item.get_ref() {
+            DeValue::String(text) if !text.contains(',') => Some(text.as_ref()),
+            _ => None,
+        })
+        .collect();
+    texts
+        .map(|texts| texts.join(","))
+        .ok_or_else(|| "a list here holds texts without commas, each in quotes".to_owned())
 }
 
 fn place(path: &Path, text: &str, offset: usize) -> Source {

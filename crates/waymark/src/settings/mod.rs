@@ -11,7 +11,7 @@
 mod check;
 mod error;
 mod file;
-mod suggest;
+pub mod suggest;
 mod table;
 pub mod value;
 

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::value::{
-    Count, DomainName, HostName, Label, LogFilter, LogFormat, Port, PortRange, Seconds,
-    ServicePort, Size, UserName, Value,
+    Count, DomainName, HostName, Label, LogFilter, LogFormat, Networks, Port, PortRange, Seconds,
+    Servers, ServicePort, Size, UserName, Value, ZoneServers,
 };
 use super::{SettingError, Surroundings, Texts};
 
@@ -144,6 +144,47 @@ settings! {
 
         /// Threads that answer DNS queries; 0 = one for each CPU.
         dns_workers: Count<0, 256> = Text("0"), "N";
+
+        /// Primary name server in the zone's SOA and NS records.
+        dns_soa_mname: Option<DomainName> = Unset("`ns1` in the domain"), "NAME";
+
+        /// Mail address of whoever is responsible, in the SOA record, with a dot for the `@`.
+        dns_soa_rname: Option<DomainName> = Unset("`root.ns1` in the domain"), "NAME";
+
+        /// Networks whose DNS queries are answered; others are refused.
+        dns_allow_query: Networks = Text("0.0.0.0/0,::/0"), "LIST";
+
+        /// DNS replies a second by UDP for each network of clients and kind of answer; 0 = no limit.
+        ///
+        /// Loopback and private networks have no limit.
+        dns_rate_limit: Count<0, 10_000_000> = Text("1000"), "N";
+
+        /// Ask other DNS servers for names outside the domain, for those in `dns-allow-recursion`.
+        ///
+        /// Without it such names are refused.
+        dns_external: bool = Text("false"), "BOOL";
+
+        /// DNS servers that are asked for names outside the domain.
+        dns_resolvers: Option<Servers> = Unset(
+            "those of /etc/resolv.conf that are not this machine",
+        ), "LIST";
+
+        /// DNS servers for single zones and what is below them.
+        dns_zone_resolvers: Option<ZoneServers> = Unset("none"), "LIST";
+
+        /// Networks for which other DNS servers are asked; others are refused.
+        dns_allow_recursion: Option<Networks> = Unset("loopback and private networks"), "LIST";
+
+        /// Networks that may fetch the whole zone (AXFR, IXFR).
+        dns_allow_transfer: Option<Networks> = Unset("nobody"), "LIST";
+
+        /// Secondaries that are told of every change of the zone (NOTIFY).
+        dns_notify: Option<Servers> = Unset("none"), "LIST";
+
+        /// Port of Mesos-DNS's HTTP API (`/v1/hosts/…`), with `/v1/watch` and `/v1/lease`.
+        ///
+        /// Tools that ask Mesos-DNS by HTTP find Waymark's names there; 0 = any free port.
+        mesos_dns_port: Option<Port> = Unset("it is not served"), "PORT";
     }
     "Load balancing" {
         /// Listen on no service ports.

@@ -95,6 +95,14 @@ fn the_file_may_be_named_by_a_variable() {
 }
 
 #[test]
+fn lists_and_the_other_commands_table() {
+    let text = "dns-allow-transfer = ['192.0.2.53', '2001:db8::/64']\n[mesos-dns]\nanything = 1\n";
+    let entries = in_file(text).unwrap();
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0].1, "192.0.2.53,2001:db8::/64");
+}
+
+#[test]
 fn wrong_files() {
     for (text, want) in [
         (
@@ -117,8 +125,17 @@ fn wrong_files() {
         ),
         (
             "api-port = [1, 2]",
-            "waymark.toml:1:12: api-port: array cannot be a value here; write a text, a whole \
+            "waymark.toml:1:12: api-port: a list here holds texts without commas, each in quotes",
+        ),
+        (
+            "api-port = 1.5",
+            "waymark.toml:1:12: api-port: float cannot be a value here; write a text, a whole \
              number, true or false",
+        ),
+        (
+            "dns-resolvers = ['9.9.9.9', 'x']",
+            "waymark.toml:1:17: dns-resolvers: \"x\" is not a server; write one such as 9.9.9.9 \
+             or [::1]:5353",
         ),
         ("api-port = 1\napi-port = 2", "waymark.toml:2:1: duplicate key"),
         (

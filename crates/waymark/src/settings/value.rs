@@ -1,9 +1,13 @@
 //! The kinds of values settings have: how each is written and read.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
+
+use waymark_dns::access::{Network, NetworkError};
+use waymark_dns::forward::resolver_address;
 
 /// A kind of value that a setting can have.
 pub trait Value: Sized {
@@ -295,6 +299,63 @@ fn is_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
+/// The texts of a list: joined by commas in flags and variables, an array in the file.
+fn items(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+/// Networks, as access lists name them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks(pub Vec<Network>);
+
+impl Value for Networks {
+    const KIND: &'static str = "a list of IP addresses and networks, such as `10.0.0.0/8,::1`";
+
+    fn parse(text: &str) -> Result<Networks, String> {
+        let networks =
+            items(text).map(|item| item.parse().map_err(|e: NetworkError| e.to_string()));
+        networks.collect::<Result<_, _>>().map(Networks)
+    }
+}
+
+/// Other DNS servers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Servers(pub Vec<SocketAddr>);
+
+impl Value for Servers {
+    const KIND: &'static str =
+        "a list of addresses, `ip` or `ip:port`, such as `9.9.9.9,[::1]:5353`";
+
+    fn parse(text: &str) -> Result<Servers, String> {
+        items(text).map(server).collect::<Result<_, _>>().map(Servers)
+    }
+}
+
+fn server(text: &str) -> Result<SocketAddr, String> {
+    resolver_address("", text)
+        .map_err(|_| format!("{text:?} is not a server; write one such as 9.9.9.9 or [::1]:5353"))
+}
+
+/// Other DNS servers by the zone that they are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ZoneServers(pub BTreeMap<String, Vec<SocketAddr>>);
+
+impl Value for ZoneServers {
+    const KIND: &'static str = "a list of `zone=address`, such as `corp=192.0.2.9,corp=192.0.2.10`";
+
+    fn parse(text: &str) -> Result<ZoneServers, String> {
+        let mut zones: BTreeMap<String, Vec<SocketAddr>> = BTreeMap::new();
+        for item in items(text) {
+            let (zone, address) = item.split_once('=').ok_or_else(|| {
+                format!("{item:?} is not zone=address; write one such as corp=192.0.2.9")
+            })?;
+            let zone = DomainName::parse(zone)?.0;
+            zones.entry(zone).or_default().push(server(address)?);
+        }
+        Ok(ZoneServers(zones))
+    }
+}
+
 /// A host name as clients see it: a DNS name or an IP address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostName(pub String);
@@ -413,6 +474,21 @@ mod tests {
         wrong::<HostName>(&["", "a b"]);
         assert_eq!(UserName::parse("www-data"), Ok(UserName("www-data".into())));
         wrong::<UserName>(&["", "a b", "a:b"]);
+    }
+
+    #[test]
+    fn servers_and_networks() {
+        assert_eq!(Networks::parse("10.0.0.0/8, ::1").unwrap().0.len(), 2);
+        assert_eq!(Networks::parse(""), Ok(Networks::default()));
+        assert!(Networks::parse("10.0.0.0/40").is_err());
+        let servers = Servers::parse("9.9.9.9,[::1]:5353").unwrap().0;
+        assert_eq!(servers[0].to_string(), "9.9.9.9:53");
+        assert_eq!(servers[1].to_string(), "[::1]:5353");
+        wrong::<Servers>(&["dns.example.org", "9.9.9.9:x"]);
+        let zones = ZoneServers::parse("Corp=192.0.2.9,corp=192.0.2.10:54,b.c=::1").unwrap().0;
+        assert_eq!((zones.len(), zones["corp"].len()), (2, 2));
+        wrong::<ZoneServers>(&["192.0.2.9"]);
+        assert!(ZoneServers::parse("a_b=::1").is_err() && ZoneServers::parse("a=b").is_err());
     }
 
     #[test]
