@@ -2,7 +2,7 @@
 //!
 //! Servers are asked in the order of the list, those that were silent lately last. The next one is
 //! asked when the one before has failed, and also when it has been silent for [`PATIENCE`]: it may
-//! still answer meanwhile, up to its time-out. A second round asks those again that were silent,
+//! still answer meanwhile, up to its time-out. Two more rounds ask those again that were silent,
 //! since packets get lost. In a race the first two are asked at once. The whole has a deadline.
 
 use std::io;
@@ -24,7 +24,7 @@ use super::stats::{UpstreamCounters, UpstreamStats, add, value};
 /// For how long a server may be silent until the next one is asked as well.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// How often a silent server is asked for one question, unless it is known to be silent.
-pub(super) const ROUNDS: usize = 2;
+pub(super) const ROUNDS: usize = 3;
 
 /// All servers, and how they are asked.
 #[derive(Debug)]
