@@ -1,6 +1,7 @@
 //! Who may: lists of networks. Read once from settings, asked for each client. Pure.
 //!
-//! An IPv4 address that arrives on an IPv6 socket (`::ffff:192.0.2.1`) is that IPv4 address.
+//! An IPv4 address that arrives on an IPv6 socket (`::ffff:192.0.2.1`) is that IPv4 address; so
+//! `::/0` has all of IPv4 too.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};

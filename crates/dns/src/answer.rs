@@ -13,8 +13,9 @@
 //! - EDNS(0) is spoken (RFC 6891), with at most 1232 bytes over UDP;
 //! - ANY gives one set, addresses before services (RFC 8482 §4.1);
 //! - RA is 0, since nothing is forwarded; what is outside the domain is REFUSED, DS is not special;
-//! - other classes, transfers and TSIG are REFUSED, other opcodes NOTIMP, more or less than one
-//!   question FORMERR; Mesos-DNS takes no notice of any of these;
+//! - other classes, TSIG and transfers are REFUSED (who may transfer gets another answer, from
+//!   `transfer`), other opcodes NOTIMP, more or less than one question FORMERR; Mesos-DNS takes no
+//!   notice of any of these;
 //! - capitals in raw names can be asked for, and `.*` inside a name is nothing special;
 //! - owners keep the question's spelling for A and AAAA too;
 //! - before the first catalog the domain is SERVFAIL; Mesos-DNS does not listen yet.

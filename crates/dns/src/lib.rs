@@ -10,7 +10,7 @@
 //!
 //! Everything up to `answer` is pure; `output` follows the catalog and publishes zones; `server`
 //! moves packets. An answer takes no lock that an update holds. Names outside the domain are
-//! [`forward`]'s. Nothing here changes the catalog, or judges the health of a task: only tasks
+//! [`forward`]'s; secondaries get the zone, and what changes of it, from `transfer`. Nothing here changes the catalog, or judges the health of a task: only tasks
 //! that the catalog calls ready have names.
 //!
 //! To use it: [`Dns::new`], [`Sockets::bind`], then [`Dns::follow`] on a runtime and

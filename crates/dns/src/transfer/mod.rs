@@ -200,6 +200,9 @@ impl Transfers {
     /// Reads a query and says whether this peer may have the answer.
     fn admit<'p>(&self, zone: &Zone, packet: &'p [u8], peer: IpAddr) -> Result<Query<'p>, Rcode> {
         let query = message::read(packet).map_err(|_| Rcode::FormErr)?;
+        if query.edns.is_some_and(|edns| edns.version > 0) {
+            return Err(Rcode::BadVers);
+        }
         let is_ours = query.class == CLASS_IN && query.name.as_bytes() == zone.domain();
         if !is_ours || !self.config.allow.allows(peer) {
             return Err(Rcode::Refused);

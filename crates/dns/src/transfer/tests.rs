@@ -283,6 +283,11 @@ async fn who_may_not_gets_nothing() {
     let qtype = unsaid.len() - 3;
     unsaid[qtype] = 251;
     assert_eq!(ask(&unsaid), Rcode::FormErr);
+    // A later version of EDNS.
+    let mut later = query(None);
+    later[11] = 1;
+    later.extend(b"\0\0\x29\x04\xd0\0\x01\0\0\0\0");
+    assert_eq!(ask(&later), Rcode::BadVers);
     // Signed: an additional record of type TSIG.
     let mut signed = query(None);
     signed[11] = 1;
