@@ -373,7 +373,7 @@ fn a_password_guards_the_api() {
 
 #[test]
 fn the_example_starts() {
-    let path = repository().join("examples/mesos-dns.json");
+    let path = repository().join("examples/mesos-dns/config.json");
     let text = fs::read_to_string(path).unwrap();
     let mut example: Value = serde_json::from_str(&text).unwrap();
     for (name, value) in [
