@@ -61,13 +61,14 @@ pub fn relative_to<'n>(name: &'n [u8], domain: &[u8]) -> Option<&'n [u8]> {
     if at == length { name.get(..length) } else { None }
 }
 
-/// A relative or absolute name as people write it, for logs and tests: dots, no final dot.
+/// A relative or absolute name as people write it: dots between labels, no final dot, everything
+/// else as it is (Mesos-DNS's API shows names so). What is no UTF-8 is replaced.
 pub fn text(name: &[u8]) -> String {
     let mut labels: Vec<String> = Vec::new();
     let mut rest = name;
     while let Some((length, tail)) = rest.split_first().filter(|(length, _)| **length > 0) {
         let (label, tail) = tail.split_at(usize::from(*length).min(tail.len()));
-        labels.push(label.escape_ascii().to_string());
+        labels.push(String::from_utf8_lossy(label).into_owned());
         rest = tail;
     }
     labels.join(".")
@@ -108,5 +109,7 @@ mod tests {
         assert_eq!(tails, [&b"\x01b\x01c"[..], b"\x01c"]);
         assert_eq!(above(b"").count(), 0);
         assert_eq!(text(b"\x01a\x02b.\x00"), "a.b.");
+        let odd = absolute("grün'(\"x\").mesos").unwrap();
+        assert_eq!(text(&odd), "grün'(\"x\").mesos");
     }
 }
