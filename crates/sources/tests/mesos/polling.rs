@@ -153,6 +153,9 @@ async fn the_last_state_serves_when_everything_is_down() {
         following.reader.latest()
     };
     server.answer(|_| Reply::Close);
+    // ZooKeeper is down as well, so that the masters are those that were known.
+    config.masters.clear();
+    config.zk = Some(ZkTarget::parse("zk://127.0.0.1:1/mesos").unwrap());
     let following = Following::start(config);
     following
         .until(|catalog, standing, _| {
