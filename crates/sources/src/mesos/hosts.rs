@@ -74,8 +74,12 @@ impl HostCache {
         }
     }
 
-    /// When [`HostCache::start`] has something to do; `None` without names.
+    /// When [`HostCache::start`] has something to do; `None` without names, and while as many
+    /// look-ups run as may, since the end of each starts the next.
     pub fn next_due(&self) -> Option<Instant> {
+        if self.lookups.len() >= MAX_LOOKUPS {
+            return None;
+        }
         self.names.values().filter_map(|known| known.due).min()
     }
 

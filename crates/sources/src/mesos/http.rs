@@ -5,6 +5,7 @@
 //! point.
 
 use std::io::Write;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -102,12 +103,28 @@ impl Client {
                     let Some((to, path)) = self.follow(&at, location) else {
                         return Err(Trouble::BadRedirect(location.to_owned()));
                     };
-                    (at, ask.path) = (to, path);
+                    (at, ask.path) = (self.recognized(to, known).await, path);
                 }
                 status => return Err(Trouble::Status(status)),
             }
         }
         Err(Trouble::Redirects(MAX_REDIRECTS))
+    }
+
+    /// Masters send on to the leader's host name; where that is the address of a known master, this
+    /// is the one that is asked, and that may see the credentials.
+    async fn recognized(&self, to: HostPort, known: &[HostPort]) -> HostPort {
+        if matches!(self.credentials, Credentials::None) || known.contains(&to) {
+            return to;
+        }
+        let looking = timeout(CONNECT_TIMEOUT, tokio::net::lookup_host((&*to.host, to.port)));
+        let Ok(Ok(found)) = looking.await else { return to };
+        let found: Vec<IpAddr> = found.map(|address| address.ip().to_canonical()).collect();
+        let is_it = |master: &&HostPort| {
+            let address = master.host.parse::<IpAddr>();
+            master.port == to.port && address.is_ok_and(|address| found.contains(&address))
+        };
+        known.iter().find(is_it).cloned().unwrap_or(to)
     }
 
     /// The answer to a request for a document, whole.

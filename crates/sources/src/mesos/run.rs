@@ -70,8 +70,8 @@ pub(super) struct Standpoint {
     leader: Option<HostPort>,
     /// The one that answered last.
     last: Option<HostPort>,
-    /// Until when streams are not tried.
-    stream_again: Option<Instant>,
+    /// A master that is polled because it does not stream, and until when that is not tried again.
+    unstreamed: Option<(HostPort, Instant)>,
     /// When tasks of agents that have come back are ended unless they were told of.
     settle: Option<Instant>,
     /// Whether the present trouble stands in the log.
@@ -121,15 +121,13 @@ impl Follower {
 
     /// Follows one master until it is lost.
     async fn session(&mut self) -> Trouble {
-        let later = self.at.stream_again.is_some_and(|at| Instant::now() < at);
-        if self.config.subscribe && !later {
+        if self.config.subscribe && self.may_stream() {
             let before = self.status.report().full_states;
             let trouble = self.stream().await;
             let never_began = self.status.report().full_states == before;
             match trouble {
                 trouble if never_began && falls_back(&trouble) => {
                     tracing::debug!(reason = %trouble, "no event stream; asking for the state");
-                    self.at.stream_again = Some(Instant::now() + STREAM_AGAIN);
                 }
                 trouble => return trouble,
             }
@@ -278,12 +276,21 @@ impl Follower {
             let (_, document, length) = self.beside(asking).await??;
             self.at.leader = document.leader.leader.clone();
             self.take_full(document, length, start, Mode::Poll).await?;
+            if self.may_stream() {
+                self.at.unstreamed = Some((asked, Instant::now() + STREAM_AGAIN));
+            }
             self.beside(sleep(self.config.refresh)).await?;
-            let streams = self.at.stream_again.is_none_or(|at| Instant::now() >= at);
-            if self.config.subscribe && streams {
+            if self.config.subscribe && self.may_stream() {
                 return Err(Trouble::Again);
             }
         }
+    }
+
+    /// Whether the master has not just shown that it does not stream.
+    fn may_stream(&self) -> bool {
+        self.at.unstreamed.as_ref().is_none_or(|(master, until)| {
+            Some(master) != self.at.master.as_ref() || Instant::now() >= *until
+        })
     }
 
     /// What a request needs.

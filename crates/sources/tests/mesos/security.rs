@@ -45,14 +45,16 @@ async fn basic_credentials_are_seen_by_known_masters_only() {
     following.until_tasks(2).await;
     assert!(!thief.asked().is_empty());
     assert!(thief.asked().iter().all(|asked| asked.header("authorization").is_none()));
-    // To a master that is known it goes along.
-    let to = format!("//{}/master/state", leader.addr);
+    // To a master that is known it goes along, by name as well.
+    let to = format!("//localhost:{}/master/state", leader.addr.port());
     standby.answer(move |_| Reply::Redirect(to.clone()));
     let before = standby.asked().len();
     let mut again = crate::cluster::config(&[&masters[0], &masters[1]]);
     (again.auth, again.subscribe) = (basic(), false);
-    Following::start(again).until_tasks(2).await;
+    let following = Following::start(again);
+    following.until_tasks(2).await;
     assert!(standby.asked().len() > before);
+    assert_eq!(following.status.report().failures, 0);
 }
 
 #[test]
