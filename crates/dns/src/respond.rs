@@ -133,15 +133,15 @@ impl Responder {
         Responder { answerer: Answerer::new(seed), limiter: None }
     }
 
-    /// Answers `packet` into `out`, as far as that is done here.
+    /// Answers a packet, as it was read, into `out`, as far as that is done here.
     pub(crate) fn respond(
         &mut self,
         here: Here<'_>,
         client: Client,
-        packet: &[u8],
+        read: Result<Query<'_>, Unanswerable>,
         out: &mut Vec<u8>,
     ) -> Verdict {
-        let query = match message::read(packet) {
+        let query = match read {
             Ok(query) => query,
             Err(Unanswerable::Silence) => return Verdict::Silence,
             Err(Unanswerable::Bad(header, rcode)) => {

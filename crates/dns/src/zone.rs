@@ -226,6 +226,7 @@ impl Zone {
     }
 }
 
+pub(crate) mod ahead;
 mod difference;
 mod list;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use super::*;
 use crate::fixtures::*;
 use crate::forward::ForwardConfig;
+use crate::message::read as read_query;
 use std::time::Instant;
 
 use crate::lease::{Clock, Leases};
@@ -93,7 +94,8 @@ fn access_lists() {
     let mut responder = world.responder();
     let mut out = Vec::new();
     for (client, code) in [(INSIDE, 0), (OUTSIDE, 5)] {
-        let verdict = responder.respond(world.here(0), udp(client), &web_query(None), &mut out);
+        let verdict =
+            responder.respond(world.here(0), udp(client), read_query(&web_query(None)), &mut out);
         assert!(matches!(verdict, Verdict::Reply(_)));
         assert_eq!(read(&out).2, code);
     }
@@ -119,7 +121,8 @@ fn names_of_others() {
     ] {
         let world = world(policy.clone());
         let asked = query(name, A, None);
-        let verdict = world.responder().respond(world.here(0), udp(client), &asked, &mut out);
+        let verdict =
+            world.responder().respond(world.here(0), udp(client), read_query(&asked), &mut out);
         match verdict {
             Verdict::Forward(_) => assert!(forwarded, "{name}"),
             Verdict::Reply(_) => {
@@ -139,24 +142,29 @@ fn cookies() {
     let mut out = Vec::new();
     // A client's part alone gets the whole; the whole comes back as it is.
     let first = web_query(Some(&cookie_option(&[9; 8])));
-    responder.respond(world.here(0), udp(OUTSIDE), &first, &mut out);
+    responder.respond(world.here(0), udp(OUTSIDE), read_query(&first), &mut out);
     let (_, _, code, options) = read(&out);
     assert_eq!((code, options.len(), &options[..4]), (0, 28, &[0, 10, 0, 24][..]));
-    responder.respond(world.here(60), udp(OUTSIDE), &web_query(Some(&options)), &mut out);
+    responder.respond(
+        world.here(60),
+        udp(OUTSIDE),
+        read_query(&web_query(Some(&options))),
+        &mut out,
+    );
     assert_eq!(read(&out).3, options);
     // Without a cookie none is given; one that breaks the format is told so.
-    responder.respond(world.here(0), udp(OUTSIDE), &web_query(Some(&[])), &mut out);
+    responder.respond(world.here(0), udp(OUTSIDE), read_query(&web_query(Some(&[]))), &mut out);
     assert!(read(&out).3.is_empty());
     for length in [0, 7, 9, 15, 41] {
         let broken = web_query(Some(&cookie_option(&vec![1; length])));
-        responder.respond(world.here(0), udp(OUTSIDE), &broken, &mut out);
+        responder.respond(world.here(0), udp(OUTSIDE), read_query(&broken), &mut out);
         assert_eq!(out[..12], [0x12, 0x34, 0x81, 1, 0, 0, 0, 0, 0, 0, 0, 0], "{length}");
     }
     // With an unknown version of EDNS too.
     let mut packet = web_query(Some(&cookie_option(&[9; 8])));
     let version = packet.len() - 12 - 11 + 6;
     packet[version] = 1;
-    responder.respond(world.here(0), udp(OUTSIDE), &packet, &mut out);
+    responder.respond(world.here(0), udp(OUTSIDE), read_query(&packet), &mut out);
     assert_eq!((read(&out).2, read(&out).3.len()), (16, 28));
 }
 
@@ -167,7 +175,7 @@ fn rates() {
     let mut responder = world.responder();
     let mut out = Vec::new();
     let mut ask = |client, packet: &[u8], out: &mut Vec<u8>| {
-        responder.respond(world.here(0), client, packet, out)
+        responder.respond(world.here(0), client, read_query(packet), out)
     };
     let sent = |verdict: Verdict| matches!(verdict, Verdict::Reply(_));
     for (client, most) in [(udp(OUTSIDE), 3), (udp(INSIDE), 20)] {
@@ -206,7 +214,8 @@ fn rates() {
     // TCP has no limit.
     let mut tcp = Responder::unlimited(1);
     let client = Client { transport: Transport::Tcp, ..udp(OUTSIDE) };
-    let all = (0..20).all(|_| sent(tcp.respond(world.here(0), client, &web_query(None), &mut out)));
+    let all = (0..20)
+        .all(|_| sent(tcp.respond(world.here(0), client, read_query(&web_query(None)), &mut out)));
     assert!(all);
 }
 
@@ -219,8 +228,12 @@ fn cuts_can_be_kept_to_oneself() {
         let mut world = world(Policy { set_truncate_bit, ..Policy::default() });
         world.zone = zone.clone();
         let mut out = Vec::new();
-        let verdict =
-            world.responder().respond(world.here(0), udp(INSIDE), &web_query(None), &mut out);
+        let verdict = world.responder().respond(
+            world.here(0),
+            udp(INSIDE),
+            read_query(&web_query(None)),
+            &mut out,
+        );
         assert!(matches!(verdict, Verdict::Reply(Outcome { truncated: true, .. })));
         assert!(out.len() <= 512 && out.len() > 400);
         assert_eq!(read(&out).0, set_truncate_bit);
@@ -234,9 +247,9 @@ fn stale_answers_say_so() {
     let here = Here { is_stale: true, ..world.here(0) };
     let mut out = Vec::new();
     let srv = query("_http._web-shop._tcp.marathon.mesos", SRV, Some(&[]));
-    world.responder().respond(here, udp(INSIDE), &srv, &mut out);
+    world.responder().respond(here, udp(INSIDE), read_query(&srv), &mut out);
     assert_eq!((read(&out).2, read(&out).3), (0, vec![0, 15, 0, 2, 0, 3]));
     assert_eq!(out[7], 1);
-    world.responder().respond(here, udp(INSIDE), &web_query(None), &mut out);
+    world.responder().respond(here, udp(INSIDE), read_query(&web_query(None)), &mut out);
     assert_eq!((read(&out).2, out[11]), (0, 0));
 }

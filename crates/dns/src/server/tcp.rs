@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::answer::{Outcome, Transport};
 use crate::forward::Begun;
-use crate::message::{Options, qtype};
+use crate::message::{self, Options, qtype};
 use crate::output::Dns;
 use crate::respond::{Client, Responder, Verdict};
 use crate::stats::{Counters, add};
@@ -197,7 +197,8 @@ impl Connection {
                 return Err(io::ErrorKind::InvalidData.into());
             }
             let Some(packet) = rest.get(..length) else { return Ok((used, false)) };
-            let verdict = self.responder.respond(here, self.client, packet, &mut self.reply);
+            let verdict =
+                self.responder.respond(here, self.client, message::read(packet), &mut self.reply);
             counters.judge(Transport::Tcp, &verdict);
             match verdict {
                 Verdict::Reply(Outcome { qtype: Some(qtype::AXFR | qtype::IXFR), .. }) => {

@@ -4,20 +4,22 @@
 //! A reply leaves from the address that was asked, also on a host with several.
 
 use std::io;
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::batch::Batch;
+use super::batch::{Batch, SLOTS};
 use crate::answer::{Outcome, Transport};
 use crate::forward::{Begun, Forwarder};
-use crate::message::{Options, qtype};
+use crate::message::{self, Options, Query, Unanswerable, qtype};
 use crate::output::Dns;
 use crate::respond::{Client, Responder, Verdict};
 use crate::stats::{Counters, add_many};
+use crate::wire;
+use crate::zone::Zone;
 
 /// The pause after the system could not give us packets.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(50);
@@ -94,19 +96,43 @@ impl Worker {
     fn answer(&mut self) {
         let zone = self.dns.zone();
         let here = self.dns.here(&zone);
-        for (n, slot) in self.batch.received().iter_mut().enumerate() {
-            let Some((address, packet, reply)) = slot.parts() else { continue };
+        let mut packets: [Option<Packet<'_>>; SLOTS] = std::array::from_fn(|_| None);
+        for (slot, packet) in self.batch.received().iter_mut().zip(&mut packets) {
+            *packet = slot.parts().map(Packet::read);
+        }
+        zone.look_ahead(packets.iter().flatten().filter_map(|packet| packet.name(&zone)));
+        for (n, packet) in packets.into_iter().enumerate() {
+            let Some(Packet { address, bytes, query, reply }) = packet else { continue };
             let client = Client { address, transport: Transport::Udp };
-            let verdict = self.responder.respond(here, client, packet, reply);
+            let verdict = self.responder.respond(here, client, query, reply);
             self.counters.judge(Transport::Udp, &verdict);
             match verdict {
                 Verdict::Forward(options) => self.forwards.push((n, options)),
                 Verdict::Reply(Outcome { qtype: Some(qtype::IXFR), .. }) => {
-                    self.dns.transfers.answer_udp(&zone, packet, address, reply);
+                    self.dns.transfers.answer_udp(&zone, bytes, address, reply);
                 }
                 _ => {}
             }
         }
+    }
+}
+
+/// A packet of the batch.
+struct Packet<'s> {
+    address: IpAddr,
+    bytes: &'s [u8],
+    query: Result<Query<'s>, Unanswerable>,
+    reply: &'s mut Vec<u8>,
+}
+
+impl<'s> Packet<'s> {
+    fn read((address, bytes, reply): (IpAddr, &'s [u8], &'s mut Vec<u8>)) -> Packet<'s> {
+        Packet { address, bytes, query: message::read(bytes), reply }
+    }
+
+    /// The name asked for, relative to the zone's domain.
+    fn name(&self, zone: &Zone) -> Option<&[u8]> {
+        wire::relative_to(self.query.as_ref().ok()?.name.as_bytes(), zone.domain())
     }
 }
 
