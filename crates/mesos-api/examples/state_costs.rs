@@ -1,5 +1,5 @@
 //! What a full state costs: reading it, making the catalog's cluster of it, and taking over the
-//! same once more.
+//! same once more; then what one changed task costs.
 //!
 //! `cargo run --release -p waymark-mesos-api --example state_costs -- [TASKS] [AGENTS]`
 #![allow(clippy::print_stdout)]
@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use waymark_mesos_api::{Hosts, State, parse, sample};
+use waymark_mesos_api::{Event, Hosts, State, parse, sample};
 
 /// What the program uses.
 #[global_allocator]
@@ -62,4 +62,32 @@ fn main() {
             memory(),
         );
     }
+    changes(&mut state);
+}
+
+/// What one changed task costs from its event's bytes to the cluster.
+fn changes(state: &mut State) {
+    const CHANGES: u32 = 1_000;
+    let events: Vec<String> = state
+        .cluster()
+        .groups
+        .values()
+        .filter_map(|group| group.tasks.first())
+        .zip(0..CHANGES)
+        .map(|(task, n)| {
+            format!(
+                r#"{{"type":"TASK_UPDATED","task_updated":{{"framework_id":{{"value":"f-0000"}},"state":"TASK_RUNNING","status":{{"task_id":{{"value":"{}"}},"state":"TASK_RUNNING","timestamp":{n}.5,"healthy":false}}}}}}"#,
+                task.id.as_str(),
+            )
+        })
+        .collect();
+    let start = used();
+    for event in &events {
+        if let Ok(event) = Event::parse(event.as_bytes()) {
+            state.apply(event);
+        }
+        state.refresh(&Literals);
+    }
+    let changes = u32::try_from(events.len()).unwrap_or(CHANGES).max(1);
+    println!("one change: {:.1?}", (used() - start) / changes);
 }

@@ -1,6 +1,6 @@
 //! A task's statuses: where a container's addresses and its health are told.
 
-use std::net::IpAddr;
+use std::net::{AddrParseError, IpAddr};
 
 use serde::de::MapAccess;
 use waymark_model::TaskAddresses;
@@ -33,7 +33,7 @@ pub struct Status {
 /// A status as it is being read.
 #[derive(Default)]
 pub(crate) struct RawStatus {
-    phase: Phase,
+    phase: Option<Phase>,
     timestamp: Option<f64>,
     healthy: Option<bool>,
     addresses: TaskAddresses,
@@ -43,7 +43,7 @@ pub(crate) struct RawStatus {
 impl RawStatus {
     pub fn finish(self) -> Status {
         Status {
-            phase: self.phase,
+            phase: self.phase.unwrap_or_default(),
             // Mesos-DNS takes an absent time for 0.
             timestamp: self.timestamp.unwrap_or(0.0),
             healthy: self.healthy,
@@ -61,7 +61,7 @@ impl Object for RawStatus {
         intake: &mut Intake,
     ) -> Result<(), A::Error> {
         match name {
-            "state" => self.phase = json::text(map)?.as_deref().map_or(Phase::Gone, Phase::parse),
+            "state" => self.phase = json::text(map)?.as_deref().map(Phase::parse),
             "timestamp" => self.timestamp = json::number(map)?,
             "reason" => {
                 let reason = json::text(map)?.unwrap_or_default();
@@ -70,6 +70,10 @@ impl Object for RawStatus {
                     || reason.starts_with("REASON_SLAVE_REMOVED");
             }
             "healthy" => self.healthy = json::flag(map)?,
+            // Only what a `TASK_RUNNING` status tells of addresses counts.
+            "container_status" | "labels" if self.phase.is_some_and(|p| p != Phase::Running) => {
+                json::skip(map)?;
+            }
             "container_status" => {
                 let status: Option<ContainerStatus> = json::object(map, intake)?;
                 self.addresses.netinfo = status.unwrap_or_default().addresses;
@@ -79,8 +83,8 @@ impl Object for RawStatus {
                 json::list_or_in::<Label, _>(map, intake, "labels", &mut |intake, label| {
                     let Some(Label { key: Some(key), value: Some(value) }) = label else { return };
                     match key.as_str() {
-                        DOCKER_ADDRESS => address(&value, &mut addresses.docker, intake),
-                        MESOS_ADDRESS => address(&value, &mut addresses.mesos, intake),
+                        DOCKER_ADDRESS => address(value.parse(), &mut addresses.docker, intake),
+                        MESOS_ADDRESS => address(value.parse(), &mut addresses.mesos, intake),
                         _ => {}
                     }
                 })?;
@@ -92,8 +96,8 @@ impl Object for RawStatus {
 }
 
 /// Reads an address as strictly as Mesos-DNS: no brackets, zones, prefix lengths, leading zeros.
-fn address(text: &str, addresses: &mut Vec<IpAddr>, intake: &mut Intake) {
-    match text.parse::<IpAddr>() {
+fn address(read: Result<IpAddr, AddrParseError>, addresses: &mut Vec<IpAddr>, intake: &mut Intake) {
+    match read {
         Ok(address) => addresses.push(address.to_canonical()),
         Err(_) => intake.skip("address that is none"),
     }
@@ -118,7 +122,7 @@ impl Object for ContainerStatus {
             let Some(info) = info else { return };
             match (info.listed, info.old) {
                 (Listed::Absent | Listed::Of(0), Some(old)) => {
-                    address(&old, &mut self.addresses, intake);
+                    address(old.parse(), &mut self.addresses, intake);
                 }
                 _ => self.addresses.extend(info.addresses),
             }
@@ -147,8 +151,8 @@ impl Object for NetworkInfo {
             "ip_addresses" => {
                 let addresses = &mut self.addresses;
                 self.listed = json::list::<Address, _>(map, intake, &mut |intake, one| {
-                    if let Some(text) = one.and_then(|one| one.0) {
-                        address(&text, addresses, intake);
+                    if let Some(read) = one.and_then(|one| one.0) {
+                        address(read, addresses, intake);
                     }
                 })?;
             }
@@ -162,7 +166,7 @@ impl Object for NetworkInfo {
 }
 
 #[derive(Default)]
-struct Address(Option<String>);
+struct Address(Option<Result<IpAddr, AddrParseError>>);
 
 impl Object for Address {
     fn member<'de, A: MapAccess<'de>>(
@@ -172,7 +176,7 @@ impl Object for Address {
         _: &mut Intake,
     ) -> Result<(), A::Error> {
         match name {
-            "ip_address" => self.0 = json::text(map)?.map(|text| text.into_owned()),
+            "ip_address" => self.0 = json::text(map)?.map(|text| text.parse()),
             _ => json::skip(map)?,
         }
         Ok(())

@@ -13,12 +13,19 @@ use super::last_word::{LastWord, mark, save};
 /// The time between two writings at least.
 const PAUSE: Duration = Duration::from_secs(5);
 
+/// The pause is so many times as long as the writing took, so that large clusters that change all
+/// the time cost a fiftieth of a processor at most.
+const PAUSE_FACTOR: u32 = 50;
+
+/// The longest pause.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
 /// How often a word that stays is marked as still true.
 const MARK: Duration = Duration::from_secs(15);
 
 /// How far versions may get ahead of the one on disk before a crash: what is written is the
-/// version from which the next start goes on. At 200 publications a second it lasts ten times
-/// [`PAUSE`].
+/// version from which the next start goes on. At 200 publications a second it lasts longer
+/// than [`MAX_PAUSE`].
 const RESERVED: Version = 10_000;
 
 /// What was published last.
@@ -54,7 +61,7 @@ pub(crate) async fn keep(
         let Word { cluster, version, saved } = words.borrow_and_update().clone();
         let version = version.saturating_add(RESERVED);
         let word = LastWord { cluster, version, saved };
-        let to = file.clone();
+        let (to, start) = (file.clone(), Instant::now());
         let saved = tokio::task::spawn_blocking(move || save(&to, &word)).await;
         match saved.unwrap_or_else(|e| Err(std::io::Error::other(e))) {
             Ok(()) => told = false,
@@ -65,7 +72,7 @@ pub(crate) async fn keep(
             }
             Err(_) => {}
         }
-        sleep(PAUSE).await;
+        sleep((start.elapsed() * PAUSE_FACTOR).clamp(PAUSE, MAX_PAUSE)).await;
     }
 }
 

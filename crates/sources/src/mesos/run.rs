@@ -23,6 +23,9 @@ use super::{MesosConfig, MesosStatus, Mode, backoff, blocking, poll};
 /// The longest pause between attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
+/// How long it is no trouble that ZooKeeper has not answered yet.
+const DETECTION_WAIT: Duration = Duration::from_secs(1);
+
 /// A session that lasted this long was a good one: the next attempt comes at once.
 const GOOD_SESSION: Duration = Duration::from_secs(30);
 
@@ -91,6 +94,9 @@ impl Follower {
         loop {
             let candidates = self.detected.borrow_and_update().candidates(self.at.last.as_ref());
             if candidates.is_empty() {
+                if failures == 0 && self.beside(sleep(DETECTION_WAIT)).await.is_err() {
+                    continue;
+                }
                 self.lost(&Trouble::NoMaster);
             }
             for master in candidates {
