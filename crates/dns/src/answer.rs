@@ -18,6 +18,7 @@
 //!   notice of any of these;
 //! - capitals in raw names can be asked for, and `.*` inside a name is nothing special;
 //! - owners keep the question's spelling for A and AAAA too;
+//! - the names of addresses that the zone knows are told (PTR), and `TXT version` of the domain;
 //! - before the first catalog the domain is SERVFAIL; Mesos-DNS does not listen yet.
 
 use std::net::IpAddr;
@@ -27,14 +28,21 @@ use crate::message::{
     self, CLASS_IN, Header, Manner, Owner, QUESTION_NAME, Query, Rcode, Reply, Section,
     Unanswerable, qtype,
 };
-use crate::records::{Records, Value};
+use crate::records::{HAS_A, HAS_AAAA, HAS_SRV, Records, Value};
 use crate::respond::Client;
 use crate::wire;
-use crate::zone::Zone;
+use crate::zone::{Match, VERSION, Zone};
+
+mod reverse;
+mod version;
 
 /// The records that one answer can hold at most: 65,535 bytes of A records. A larger set is
 /// answered with a random part of it.
 pub const MAX_RECORDS: usize = 4096;
+
+/// More contributors to one name than this, of which each large one has dozens of records, are not
+/// all looked at for one answer.
+const MANY_CONTRIBUTORS: usize = 64;
 
 /// How a packet came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +70,8 @@ pub struct Answerer {
     random: u64,
     found: Vec<Found>,
     targets: Vec<Target>,
+    /// Of the set that is being answered, in seconds.
+    ttl: u32,
 }
 
 /// A value of a contributor.
@@ -79,6 +89,14 @@ struct Target {
     at: usize,
 }
 
+/// What is asked for, by whom and when; the name is relative to the domain.
+#[derive(Clone, Copy)]
+struct Asked<'q> {
+    name: &'q [u8],
+    client: IpAddr,
+    now: Moment,
+}
+
 /// Which values of a name are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -88,6 +106,15 @@ enum Kind {
 }
 
 impl Kind {
+    /// As entries tell.
+    fn bit(self) -> u8 {
+        match self {
+            Kind::A => HAS_A,
+            Kind::Aaaa => HAS_AAAA,
+            Kind::Srv => HAS_SRV,
+        }
+    }
+
     fn number(self) -> u16 {
         match self {
             Kind::A => qtype::A,
@@ -98,6 +125,7 @@ impl Kind {
 
     fn takes(self, records: &Records, value: Value) -> bool {
         match value {
+            Value::Name { .. } => false,
             Value::Service { .. } => self == Kind::Srv,
             Value::Address { address, .. } => match records.address(address) {
                 Some(IpAddr::V4(_)) => self == Kind::A,
@@ -111,17 +139,17 @@ impl Kind {
 impl Answerer {
     /// One that shuffles by `seed`.
     pub fn new(seed: u64) -> Answerer {
-        Answerer { random: seed, found: Vec::new(), targets: Vec::new() }
+        Answerer { random: seed, found: Vec::new(), targets: Vec::new(), ttl: 0 }
     }
 
-    /// Answers `packet`, that came from a client's address at `now`, from `zone` into `out`; `None` = nothing
+    /// Answers `packet`, that came from `client` at `now`, from `zone` into `out`; `None` = nothing
     /// is to be sent. Addresses of tasks in the answer are leased for as long as they may be cached.
     pub fn answer(
         &mut self,
         zone: &Zone,
         packet: &[u8],
         transport: Transport,
-        _client: IpAddr,
+        client: IpAddr,
         now: Moment,
         out: &mut Vec<u8>,
     ) -> Option<Outcome> {
@@ -130,7 +158,7 @@ impl Answerer {
             Err(Unanswerable::Bad(header, rcode)) => Some(refuse(&header, rcode, out)),
             Ok(query) => {
                 let reply = Reply::to(&query, limit(&query, transport), out);
-                Some(self.reply(zone, &query, now, reply))
+                Some(self.reply(zone, &query, client, now, reply))
             }
         }
     }
@@ -146,16 +174,23 @@ impl Answerer {
         out: &mut Vec<u8>,
     ) -> Outcome {
         let reply = Reply::with(query, limit(query, client.transport), manner, out);
-        self.reply(zone, query, now, reply)
+        self.reply(zone, query, client.address, now, reply)
     }
 
     fn reply(
         &mut self,
         zone: &Zone,
         query: &Query<'_>,
+        client: IpAddr,
         now: Moment,
         mut reply: Reply<'_>,
     ) -> Outcome {
+        if let Some(key) = reverse::key(zone, query) {
+            let complete = reverse::names(zone, &key, &mut reply);
+            reply.finish(Rcode::NoError, true, !complete);
+            let qtype = Some(query.qtype);
+            return Outcome { rcode: Rcode::NoError, qtype, truncated: !complete };
+        }
         let (rcode, name) = match admit(zone, query) {
             Ok(name) => (Rcode::NoError, name),
             Err(rcode) => {
@@ -165,15 +200,17 @@ impl Answerer {
         };
         // The question's name ends in the domain, so the apex stands there.
         let apex = Owner::At((message::HEADER + name.len()) as u16);
+        let asked = Asked { name, client, now };
         let complete = match query.qtype {
             qtype::SOA | qtype::ANY if name.is_empty() => {
                 soa(zone, Section::Answer, apex, &mut reply)
             }
             qtype::NS if name.is_empty() => self.name_server(zone, &mut reply),
-            qtype::A => self.records(zone, name, Kind::A, now, &mut reply),
-            qtype::AAAA => self.records(zone, name, Kind::Aaaa, now, &mut reply),
-            qtype::SRV => self.records(zone, name, Kind::Srv, now, &mut reply),
-            qtype::ANY => self.any(zone, name, now, &mut reply),
+            qtype::A => self.records(zone, asked, Kind::A, &mut reply),
+            qtype::AAAA => self.records(zone, asked, Kind::Aaaa, &mut reply),
+            qtype::SRV => self.records(zone, asked, Kind::Srv, &mut reply),
+            qtype::ANY => self.any(zone, asked, &mut reply),
+            qtype::TXT if name == VERSION => version::text(zone, now, &mut reply),
             _ => true,
         };
         let negative = complete && !reply.has_answer();
@@ -184,27 +221,28 @@ impl Answerer {
     }
 
     /// The first kind of which the name has records.
-    fn any(&mut self, zone: &Zone, name: &[u8], now: Moment, reply: &mut Reply<'_>) -> bool {
+    fn any(&mut self, zone: &Zone, asked: Asked<'_>, reply: &mut Reply<'_>) -> bool {
         for kind in [Kind::A, Kind::Aaaa, Kind::Srv] {
-            let complete = self.records(zone, name, kind, now, reply);
+            let complete = self.records(zone, asked, kind, reply);
             if reply.has_answer() || !complete {
                 return complete;
             }
         }
-        true
+        asked.name != VERSION || version::text(zone, asked.now, reply)
     }
 
-    /// The records of a kind in random order, as many as fit; says whether all did.
+    /// The records of a kind, as many as fit, in random order, or first those that are near the
+    /// client; says whether all did.
     fn records(
         &mut self,
         zone: &Zone,
-        name: &[u8],
+        asked: Asked<'_>,
         kind: Kind,
-        now: Moment,
         reply: &mut Reply<'_>,
     ) -> bool {
-        let all = self.collect(zone, name, kind, now);
+        let all = self.collect(zone, asked, kind, reply.most_records());
         self.shuffle();
+        self.near_first(zone, asked.client);
         self.targets.clear();
         let found = std::mem::take(&mut self.found);
         let fitted = found.iter().all(|found| self.write(zone, *found, QUESTION_NAME, reply));
@@ -217,38 +255,30 @@ impl Answerer {
         complete
     }
 
-    /// Finds the different values of a kind, and notes the leases of all of them; says whether
-    /// they were at most [`MAX_RECORDS`].
-    fn collect(&mut self, zone: &Zone, name: &[u8], kind: Kind, now: Moment) -> bool {
+    /// Finds the different values of a kind and their TTL, and notes the leases of all of them;
+    /// says whether that was all. Of far more than the `most` that could be told, only some are
+    /// looked at.
+    fn collect(&mut self, zone: &Zone, asked: Asked<'_>, kind: Kind, most: usize) -> bool {
         self.found.clear();
-        let lease_end = now.lease_end(zone.apex().rules.ttl);
+        self.ttl = u32::MAX;
+        let places = zone.places(asked.name);
+        let (start, enough) = if places.len() > MANY_CONTRIBUTORS {
+            ((self.next_random() % places.len() as u64) as usize, most as u64 * 16)
+        } else {
+            (0, u64::MAX)
+        };
         let (mut contributors, mut seen) = (0, 0u64);
-        for found in zone.find(name) {
-            contributors += 1;
-            let mut last = None;
-            for value in found.records.values(found.entry) {
-                if !kind.takes(found.records, *value) {
-                    continue;
-                }
-                if let Some(lease) = found.records.lease(value.lease()) {
-                    lease.note(lease_end);
-                }
-                // Tasks with one address have one record.
-                if matches!(value, Value::Address { address, .. } if last.replace(*address) == Some(*address))
-                {
-                    continue;
-                }
-                seen += 1;
-                let value = Found { slot: found.slot, value: *value };
-                if self.found.len() < MAX_RECORDS {
-                    self.found.push(value);
-                } else {
-                    // Each value seen so far stays with the same chance.
-                    let place = (self.next_random() % seen) as usize;
-                    if let Some(place) = self.found.get_mut(place) {
-                        *place = value;
-                    }
-                }
+        let (behind, from) = places.split_at(start);
+        for (_, place) in from.iter().chain(behind) {
+            if seen > enough {
+                seen = u64::MAX;
+                break;
+            }
+            let Some(found) = zone.at_place(*place) else { continue };
+            if found.entry.kinds & kind.bit() != 0 && found.name() == asked.name {
+                contributors += 1;
+                self.ttl = self.ttl.min(found.entry.ttl);
+                self.take(found, kind, asked.now, &mut seen);
             }
         }
         if contributors > 1 {
@@ -256,6 +286,57 @@ impl Answerer {
             self.found.dedup_by(|a, b| content(zone, a) == content(zone, b));
         }
         seen <= MAX_RECORDS as u64
+    }
+
+    /// Takes a contributor's values.
+    fn take(&mut self, found: Match<'_>, kind: Kind, now: Moment, seen: &mut u64) {
+        // Addresses that come with services have TTLs of their own: the longest counts.
+        let lease_end = now.lease_end(found.records.longest_ttl);
+        let mut last = None;
+        for value in found.records.values(found.entry) {
+            if !kind.takes(found.records, *value) {
+                continue;
+            }
+            if let Some(lease) = found.records.lease(value.lease()) {
+                lease.note(lease_end);
+            }
+            // Tasks with one address have one record.
+            if matches!(value, Value::Address { address, .. } if last.replace(*address) == Some(*address))
+            {
+                continue;
+            }
+            *seen += 1;
+            let value = Found { slot: found.slot, value: *value };
+            if self.found.len() < MAX_RECORDS {
+                self.found.push(value);
+            } else {
+                // Each value seen so far stays with the same chance.
+                let place = (self.next_random() % *seen) as usize;
+                if let Some(place) = self.found.get_mut(place) {
+                    *place = value;
+                }
+            }
+        }
+    }
+
+    /// Puts what is in the client's own network first, where that is wanted.
+    fn near_first(&mut self, zone: &Zone, client: IpAddr) {
+        let Some(near) = zone.apex().near_first else { return };
+        // Keeps the random order within both parts.
+        self.found.sort_by_cached_key(|found| {
+            let address = zone.records(found.slot).and_then(|records| match found.value {
+                Value::Address { address, .. } => records.address(address),
+                Value::Service { target, .. } => {
+                    let first = records.values(records.entry(target)?).first()?;
+                    match *first {
+                        Value::Address { address, .. } => records.address(address),
+                        _ => None,
+                    }
+                }
+                Value::Name { .. } => None,
+            });
+            !address.is_some_and(|address| near.is_near(address, client))
+        });
     }
 
     /// Writes a record and remembers the target of an SRV record; says whether it fitted.
@@ -269,14 +350,15 @@ impl Answerer {
         // A value that leads nowhere has nothing to be written.
         let Some(records) = zone.records(found.slot) else { return true };
         match found.value {
+            Value::Name { .. } => true,
             Value::Address { address, .. } => match records.address(address) {
-                Some(address) => write_address(zone, address, Section::Answer, owner, reply),
+                Some(address) => write_address(address, Section::Answer, owner, self.ttl, reply),
                 None => true,
             },
             Value::Service { target, port, .. } => {
                 let Some(entry) = records.entry(target) else { return true };
                 let apex = zone.apex();
-                let at = reply.record(Section::Answer, owner, qtype::SRV, apex.rules.ttl, |data| {
+                let at = reply.record(Section::Answer, owner, qtype::SRV, self.ttl, |data| {
                     data.extend([0, 0]);
                     data.extend(apex.srv_weight.to_be_bytes());
                     data.extend(port.to_be_bytes());
@@ -306,7 +388,7 @@ impl Answerer {
             for value in records.values(entry) {
                 let Value::Address { address, .. } = *value else { continue };
                 let Some(address) = records.address(address) else { continue };
-                if !write_address(zone, address, Section::Additional, owner, reply) {
+                if !write_address(address, Section::Additional, owner, entry.ttl, reply) {
                     return;
                 }
             }
@@ -328,7 +410,7 @@ impl Answerer {
                     && let Some(address) = found.records.address(address)
                 {
                     let owner = Owner::At(at as u16);
-                    write_address(zone, address, Section::Additional, owner, reply);
+                    write_address(address, Section::Additional, owner, found.entry.ttl, reply);
                 }
             }
         }
@@ -350,6 +432,13 @@ impl Answerer {
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
+}
+
+/// Whether the zone answers this question: its name is in the domain, or is that of an address that
+/// the zone knows. Of others a forwarder may know.
+pub(crate) fn is_for(zone: &Zone, query: &Query<'_>) -> bool {
+    wire::relative_to(query.name.as_bytes(), &zone.apex().domain).is_some()
+        || reverse::key(zone, query).is_some()
 }
 
 /// The name asked for, relative to the domain, if this query is one for the zone.
@@ -387,6 +476,7 @@ fn refuse(header: &Header, rcode: Rcode, out: &mut Vec<u8>) -> Outcome {
 fn content<'z>(zone: &'z Zone, found: &Found) -> (Option<IpAddr>, &'z [u8], u16) {
     let Some(records) = zone.records(found.slot) else { return (None, &[], 0) };
     match found.value {
+        Value::Name { .. } => (None, &[], 0),
         Value::Address { address, .. } => (records.address(address), &[], 0),
         Value::Service { target, port, .. } => {
             (None, records.entry(target).map_or(&[][..], |entry| records.name(entry)), port)
@@ -395,13 +485,12 @@ fn content<'z>(zone: &'z Zone, found: &Found) -> (Option<IpAddr>, &'z [u8], u16)
 }
 
 fn write_address(
-    zone: &Zone,
     address: IpAddr,
     section: Section,
     owner: Owner<'_>,
+    ttl: u32,
     reply: &mut Reply<'_>,
 ) -> bool {
-    let ttl = zone.apex().rules.ttl;
     let at = match address {
         IpAddr::V4(ip) => {
             reply.record(section, owner, Kind::A.number(), ttl, |data| data.extend(ip.octets()))
@@ -426,5 +515,7 @@ fn soa(zone: &Zone, section: Section, owner: Owner<'_>, reply: &mut Reply<'_>) -
     at.is_some()
 }
 
+#[cfg(test)]
+mod beyond_tests;
 #[cfg(test)]
 mod tests;

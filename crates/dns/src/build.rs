@@ -6,7 +6,6 @@
 //! threads for the first load and others of its size, and does no I/O.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use foldhash::quality::RandomState;
@@ -14,7 +13,7 @@ use waymark_model::{AppEntry, AppId, Catalog, Cluster, TaskGroup, TaskGroupId};
 
 use crate::config::{Apex, ConfigError, DnsConfig};
 use crate::lease::{Lease, Leases};
-use crate::tasks::Task;
+use crate::tasks::{Task, own_ttl};
 use crate::zone::Zone;
 
 mod chunks;
@@ -22,7 +21,7 @@ mod fixed;
 mod work;
 
 use chunks::Identified;
-use work::{Batch, Group, Make, Work};
+use work::{Batch, Group, Machine, Make, Work};
 
 /// Follows the catalog.
 pub struct Builder {
@@ -35,7 +34,7 @@ pub struct Builder {
     next_slot: u32,
     /// Agents of the own control plane's named tasks, with the number of contributors that have
     /// one there.
-    own_agents: BTreeMap<IpAddr, i64>,
+    own_agents: BTreeMap<Machine, i64>,
 }
 
 /// What contributes records.
@@ -50,6 +49,8 @@ enum Subject {
     OwnAgents,
     Framework(Arc<str>),
     App(AppId),
+    /// An app's service ports.
+    Services(AppId),
     Group(TaskGroupId),
 }
 
@@ -89,8 +90,7 @@ impl Builder {
         let agents_changed = self.apply(work, leases, &mut gone);
         if agents_changed {
             let mut work = Vec::new();
-            let agents: Vec<IpAddr> = self.own_agents.keys().copied().collect();
-            let records = fixed::own_agents(&agents, &self.zone.apex().rules);
+            let records = fixed::own_agents(self.own_agents.keys(), &self.zone.apex().rules);
             self.put(Subject::OwnAgents, records, &mut work);
             self.apply(work, leases, &mut gone);
         }
@@ -109,8 +109,8 @@ impl Builder {
             removed.extend(r);
             added.extend(a);
             self.zone.count_above(above);
-            for (address, change) in agents {
-                let count = self.own_agents.entry(address).or_insert(0);
+            for (machine, change) in agents {
+                let count = self.own_agents.entry(machine).or_insert(0);
                 agents_changed |= *count == 0 || *count + change == 0;
                 *count += change;
             }
@@ -161,8 +161,18 @@ impl Builder {
         work: &mut Vec<Work>,
     ) {
         let subject = Subject::App(id.clone());
-        let Some(after) = after else { return self.remove(&subject, work) };
-        let same = before.filter(|before| before.framework == after.framework);
+        let Some(after) = after else {
+            self.remove(&Subject::Services(id.clone()), work);
+            return self.remove(&subject, work);
+        };
+        let services = |app: &AppEntry| (app.framework.clone(), app.services.clone());
+        if before.is_none_or(|before| services(before) != services(after)) {
+            let records = fixed::services(after, &self.zone.apex);
+            self.put_or_remove(Subject::Services(id.clone()), records, work);
+        }
+        let same = before.filter(|before| {
+            before.framework == after.framework && own_ttl(&before.labels) == own_ttl(&after.labels)
+        });
         let tasks = (same.map(|before| &before.tasks[..]), &after.tasks[..]);
         self.plan_tasks(subject, Group::App(after.clone()), tasks, work);
     }
@@ -227,6 +237,19 @@ impl Builder {
     ) {
         if let [slot] = self.resize(subject, 1, work)[..] {
             work.push(Work { slot, make: Make::Done(records.map(Box::new)) });
+        }
+    }
+
+    /// The same where most have none.
+    fn put_or_remove(
+        &mut self,
+        subject: Subject,
+        records: Option<crate::records::Records>,
+        work: &mut Vec<Work>,
+    ) {
+        match records {
+            None => self.remove(&subject, work),
+            records => self.put(subject, records, work),
         }
     }
 

@@ -24,7 +24,10 @@ use foldhash::fast::RandomState;
 use crate::config::Rules;
 use crate::lease::{Lease, Leases};
 use crate::naming;
-use crate::records::{Entry, Origin, Records, Span, Value};
+use crate::records::{
+    Entry, HAS_A, HAS_AAAA, HAS_PTR, HAS_SRV, NO_LEASE, Origin, Records, Span, Value,
+};
+use crate::reverse::Key;
 use crate::tasks::{Names, Task};
 use crate::wire;
 
@@ -50,17 +53,17 @@ impl Plan<'_> {
             own_tail,
             agent_tail,
         };
+        self.ttls = tasks.iter().map(|task| task.ttl().unwrap_or(names.ttl)).collect();
         let sets = self.task_sets(&tasks);
+        let mut places = Vec::new();
         for form in &names.forms {
-            self.name_tasks(form, &group, &sets);
+            places = self.name_tasks(form, &group, &sets);
         }
+        self.name_addresses(&tasks, &places);
         let leases = leases.of_each(tasks.iter().map(Task::id));
         self.finish(names.origin.clone(), tasks, leases)
     }
 }
-
-/// The lease's place in records that lead to no task.
-const NO_LEASE: u32 = u32::MAX;
 
 /// Tasks that share their names, with what all forms of these need.
 struct Group<'g> {
@@ -122,6 +125,8 @@ pub(crate) struct Plan<'r> {
     places: HashMap<IpAddr, u32, RandomState>,
     /// Entries whose names above have no entries here.
     below_others: Vec<Span>,
+    /// The TTLs of the tasks, in seconds.
+    ttls: Vec<u32>,
     text: String,
 }
 
@@ -135,6 +140,7 @@ impl<'r> Plan<'r> {
             addresses: Vec::new(),
             places: HashMap::default(),
             below_others: Vec::new(),
+            ttls: Vec::new(),
             text: String::new(),
         }
     }
@@ -187,8 +193,23 @@ impl<'r> Plan<'r> {
         TaskSets { all, single }
     }
 
-    /// Everything under one form of the tasks' common name.
-    fn name_tasks(&mut self, form: &str, group: &Group<'_>, sets: &TaskSets) {
+    /// The names of the tasks' own addresses: canonical ones. An address that is the machine's is
+    /// named like the machine.
+    fn name_addresses(&mut self, tasks: &[Task], places: &[Option<u32>]) {
+        let rules = self.rules;
+        for (task, place) in tasks.iter().zip(places) {
+            let Some(place) = place else { continue };
+            for address in task.addresses(rules) {
+                if !task.agent_addresses().contains(address) {
+                    self.name_address(*address, *place);
+                }
+            }
+        }
+    }
+
+    /// Everything under one form of the tasks' common name; gives the places of their canonical
+    /// names.
+    fn name_tasks(&mut self, form: &str, group: &Group<'_>, sets: &TaskSets) -> Vec<Option<u32>> {
         self.push_below_others(form, &group.own_tail, sets.all.own);
         self.push_below_others(form, &group.agent_tail, sets.all.agent);
         let mut targets = |tail: &[u8], of: fn(&Set) -> Span| -> Vec<Option<u32>> {
@@ -221,6 +242,7 @@ impl<'r> Plan<'r> {
                 self.push_service(&[&named, &service, &protocol], &group.own_tail, set);
             }
         }
+        own
     }
 
     /// A task's canonical name. Without addresses it does not exist, yet SRV records may lead there.
@@ -242,8 +264,7 @@ impl<'r> Plan<'r> {
             if usize::from(length) <= tail.len() {
                 break;
             }
-            let values = Span { start: 0, end: 0 };
-            self.entries.push(Entry { name: start, name_length: length, values, exists: true });
+            self.entries.push(Entry { name: start, name_length: length, ..NOTHING });
         }
         Some(place)
     }
@@ -339,10 +360,61 @@ impl<'r> Plan<'r> {
             self.arena.truncate(start);
             return None;
         };
+        let (kinds, ttl) = self.facts(values);
+        let (name, exists) = (place_of(start), values.start < values.end);
+        let entry = Entry { name, name_length, values, kinds, ttl, exists, is_absolute: false };
+        Some(self.push(entry))
+    }
+
+    fn push(&mut self, entry: Entry) -> u32 {
         let place = place_of(self.entries.len());
-        let exists = values.start < values.end;
-        self.entries.push(Entry { name: place_of(start), name_length, values, exists });
-        Some(place)
+        self.entries.push(entry);
+        place
+    }
+
+    /// Which kinds of records a set has, and its TTL.
+    fn facts(&self, set: Span) -> (u8, u32) {
+        let (mut kinds, mut ttl) = (0, u32::MAX);
+        for value in set.of(&self.values) {
+            kinds |= match value {
+                Value::Address { address, .. } => match self.addresses.get(*address as usize) {
+                    Some(IpAddr::V6(_)) => HAS_AAAA,
+                    _ => HAS_A,
+                },
+                Value::Service { .. } => HAS_SRV,
+                Value::Name { .. } => HAS_PTR,
+            };
+            let of_task = self.ttls.get(value.lease() as usize);
+            ttl = ttl.min(of_task.copied().unwrap_or(self.rules.ttl));
+        }
+        (kinds, ttl)
+    }
+
+    /// The name of an address: an entry's. Addresses that every machine has have none.
+    pub(crate) fn name_address(&mut self, address: IpAddr, target: u32) {
+        if !self.rules.reverse || address.is_loopback() || address.is_unspecified() {
+            return;
+        }
+        let values = self.push_values(std::iter::once(Value::Name { target }));
+        let name = place_of(self.arena.len());
+        let key = Key::from(address);
+        self.arena.extend_from_slice(key.as_bytes());
+        let name_length = place_of(key.as_bytes().len()) as u8;
+        let (kinds, ttl) = self.facts(values);
+        self.push(Entry { name, name_length, values, kinds, ttl, ..NOTHING });
+    }
+
+    /// A name outside the domain, as a target of addresses' names; `None` when the text is none, or
+    /// an address.
+    pub(crate) fn outside(&mut self, name: &str) -> Option<u32> {
+        let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+            && name.bytes().any(|b| b.is_ascii_alphabetic());
+        let wire = wire::absolute(name).filter(|_| is_name)?;
+        let start = place_of(self.arena.len());
+        self.arena.extend_from_slice(&wire);
+        let name_length = u8::try_from(wire.len()).ok()?;
+        let exists = false;
+        Some(self.push(Entry { name: start, name_length, exists, is_absolute: true, ..NOTHING }))
     }
 
     /// The records, `None` without any; the next contributor's can be made then.
@@ -370,6 +442,7 @@ impl<'r> Plan<'r> {
             values: Box::from(&self.values[..]),
             addresses: Box::from(&self.addresses[..]),
             origin,
+            longest_ttl: self.ttls.iter().copied().max().unwrap_or(self.rules.ttl),
             tasks: tasks.into(),
             leases,
         };
@@ -379,9 +452,21 @@ impl<'r> Plan<'r> {
         self.addresses.clear();
         self.places.clear();
         self.below_others.clear();
+        self.ttls.clear();
         Some(records).filter(|records| !records.entries.is_empty())
     }
 }
+
+/// An entry that only makes a name exist.
+const NOTHING: Entry = Entry {
+    name: 0,
+    values: Span { start: 0, end: 0 },
+    ttl: 0,
+    name_length: 0,
+    kinds: 0,
+    is_absolute: false,
+    exists: true,
+};
 
 /// Addresses, each with its task's place.
 fn addresses(addresses: &[IpAddr], task: u32) -> impl Iterator<Item = (IpAddr, u32)> {

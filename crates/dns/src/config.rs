@@ -24,6 +24,9 @@ pub struct DnsConfig {
     /// The addresses of this host, for the names that are fixed: the name server, and those of the
     /// control plane (`leader`, `master`, the framework). Without any, these names do not exist.
     pub host_addresses: Vec<IpAddr>,
+    /// The addresses of the load balancer that serves apps' service ports; the names
+    /// `_<app>._svc.<framework>` lead there. Without any, these names do not exist.
+    pub balancer_addresses: Vec<IpAddr>,
     /// How old the catalog's word is, where a source fills it; `TXT version.<domain>` tells.
     pub freshness: Option<Freshness>,
     /// The primary name server of SOA and NS; `ns1.<domain>` when absent.
@@ -50,6 +53,14 @@ pub struct DnsConfig {
     /// Mesos-DNS names them whatever their health. Tasks of the own control plane are named only
     /// while they are ready, and tasks that are being killed never, whatever this says.
     pub health_aware: bool,
+    /// Whether addresses of tasks, agents and masters have names (PTR). Those of other addresses
+    /// are left to the forwarder.
+    pub reverse: bool,
+    /// Addresses in the client's own network come first in answers; `None`: any order.
+    pub near_first: Option<NearFirst>,
+    /// Whether tasks in the first catalog count as handed out when the server starts: a server that
+    /// ran before may have told somebody of them.
+    pub leased_at_start: bool,
     /// TCP connections at once, over all workers; more are closed as soon as they are accepted.
     pub tcp_connections: usize,
     /// TCP connections at once of one client (of one /64 with IPv6).
@@ -84,6 +95,38 @@ pub enum IpSource {
     Mesos,
 }
 
+/// Which addresses are in one network: the length of the common prefix, in bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NearFirst {
+    /// Of IPv4 addresses, at most 32.
+    pub v4: u8,
+    /// Of IPv6 addresses, at most 128.
+    pub v6: u8,
+}
+
+impl Default for NearFirst {
+    fn default() -> NearFirst {
+        NearFirst { v4: 24, v6: 64 }
+    }
+}
+
+impl NearFirst {
+    /// Whether two addresses are in one network.
+    pub fn is_near(&self, a: IpAddr, b: IpAddr) -> bool {
+        match (a, b) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => {
+                let differ = (a.to_bits() ^ b.to_bits()).leading_zeros();
+                differ >= u32::from(self.v4).min(u32::BITS)
+            }
+            (IpAddr::V6(a), IpAddr::V6(b)) => {
+                let differ = (a.to_bits() ^ b.to_bits()).leading_zeros();
+                differ >= u32::from(self.v6).min(u128::BITS)
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Default for DnsConfig {
     fn default() -> DnsConfig {
         DnsConfig {
@@ -91,6 +134,7 @@ impl Default for DnsConfig {
             ttl: 5,
             framework: "marathon".to_owned(),
             host_addresses: Vec::new(),
+            balancer_addresses: Vec::new(),
             freshness: None,
             soa_mname: None,
             soa_rname: None,
@@ -102,6 +146,9 @@ impl Default for DnsConfig {
             label_rule: LabelRule::default(),
             ip_sources: vec![IpSource::Netinfo, IpSource::Mesos, IpSource::Host],
             health_aware: false,
+            reverse: true,
+            near_first: None,
+            leased_at_start: false,
             tcp_connections: 512,
             tcp_connections_per_client: 128,
             policy: Policy::default(),
@@ -153,6 +200,9 @@ pub(crate) struct Apex {
     /// Those that are this host while the catalog has no masters.
     pub(crate) leader_names: Vec<String>,
     pub(crate) host_addresses: Vec<IpAddr>,
+    pub(crate) balancer_addresses: Vec<IpAddr>,
+    pub(crate) near_first: Option<NearFirst>,
+    pub(crate) freshness: Option<Freshness>,
     pub(crate) seed: u64,
 }
 
@@ -162,6 +212,7 @@ pub(crate) struct Rules {
     pub(crate) label_rule: LabelRule,
     pub(crate) ip_sources: Vec<IpSource>,
     pub(crate) health_aware: bool,
+    pub(crate) reverse: bool,
     /// The TTL of what has no other, in seconds.
     pub(crate) ttl: u32,
     /// The longest relative name that is one together with the domain, in bytes.
@@ -191,6 +242,7 @@ impl Apex {
             label_rule: config.label_rule,
             ip_sources: config.ip_sources.clone(),
             health_aware: config.health_aware,
+            reverse: config.reverse,
             ttl: config.ttl,
             max_name: wire::MAX_NAME - domain.len(),
         };
@@ -205,6 +257,9 @@ impl Apex {
             host_names: host_names(config, &mname, &text),
             leader_names: leader_names.iter().map(|name| (*name).to_owned()).collect(),
             host_addresses: config.host_addresses.clone(),
+            balancer_addresses: config.balancer_addresses.clone(),
+            near_first: config.near_first,
+            freshness: config.freshness.clone(),
             domain,
             seed: config.seed,
         })
@@ -243,6 +298,23 @@ mod tests {
         assert!(with(|c| c.ttl = MAX_TTL + 1).unwrap_err().starts_with("ttl: "));
         let error = with(|c| c.soa_minimum = Some(MAX_TTL + 1)).unwrap_err();
         assert!(error.starts_with("soa-minimum: "), "{error}");
+    }
+
+    #[test]
+    fn networks() {
+        let near = NearFirst::default();
+        let ip = |text: &str| -> IpAddr { text.parse().unwrap() };
+        for (a, b, want) in [
+            ("10.0.0.1", "10.0.0.254", true),
+            ("10.0.0.1", "10.0.1.1", false),
+            ("fd00::1", "fd00::ffff:0:0:2", true),
+            ("fd00::1", "fd00:0:0:1::1", false),
+            ("10.0.0.1", "::ffff:10.0.0.1", false),
+        ] {
+            assert_eq!(near.is_near(ip(a), ip(b)), want, "{a} {b}");
+        }
+        assert!(NearFirst { v4: 0, v6: 0 }.is_near(ip("10.0.0.1"), ip("192.0.2.1")));
+        assert!(!NearFirst { v4: 200, v6: 0 }.is_near(ip("10.0.0.1"), ip("10.0.0.2")));
     }
 
     #[test]

@@ -119,6 +119,12 @@ struct Named {
     by: usize,
 }
 
+impl Named {
+    fn new(task: &TaskId) -> Named {
+        Named { lease: Arc::new(Lease { task: task.clone(), until: AtomicU64::new(0) }), by: 0 }
+    }
+}
+
 impl Leases {
     /// No leases yet.
     pub fn new(clock: Clock) -> Leases {
@@ -136,14 +142,24 @@ impl Leases {
         let mut table = self.lock();
         tasks
             .map(|task| {
-                let named = table.by_task.entry(task.clone()).or_insert_with(|| Named {
-                    lease: Arc::new(Lease { task: task.clone(), until: AtomicU64::new(0) }),
-                    by: 0,
-                });
+                let named = table.by_task.entry(task.clone()).or_insert_with(|| Named::new(task));
                 named.by += 1;
                 named.lease.clone()
             })
             .collect()
+    }
+
+    /// Takes tasks for leased, whether or not anybody names them.
+    pub fn assume<'t>(&self, tasks: impl Iterator<Item = &'t TaskId>, until: Tick) {
+        let mut table = self.lock();
+        let table = &mut *table;
+        for task in tasks {
+            let named = table.by_task.entry(task.clone()).or_insert_with(|| Named::new(task));
+            named.lease.note(until);
+            if named.by == 0 {
+                table.retired.push_back(named.lease.clone());
+            }
+        }
     }
 
     /// Until when an address of the task may be cached; `None` = never handed out, or long over.

@@ -37,6 +37,8 @@ pub mod qtype {
     pub const A: u16 = 1;
     pub const NS: u16 = 2;
     pub const SOA: u16 = 6;
+    pub const PTR: u16 = 12;
+    pub const TXT: u16 = 16;
     pub const AAAA: u16 = 28;
     pub const SRV: u16 = 33;
     pub const OPT: u16 = 41;
@@ -387,6 +389,11 @@ impl<'o> Reply<'o> {
         patch(self.out, length_at, &length.to_be_bytes());
         *count += 1;
         Some(length_at + 2)
+    }
+
+    /// The records that a reply of this size can have at most: A, owned by the question's name.
+    pub fn most_records(&self) -> usize {
+        self.limit / 16
     }
 
     /// Whether the answer section has a record.

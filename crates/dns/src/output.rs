@@ -35,6 +35,7 @@ use crate::lease::{Clock, Leases, Moment};
 use crate::respond::{Here, Now};
 use crate::server::Places;
 use crate::stats::{Counters, Stats};
+use crate::tasks::own_ttl;
 use crate::transfer::{self, TransferStats, Transfers};
 use crate::zone::{Lookup, Zone};
 
@@ -133,6 +134,9 @@ impl Dns {
     /// Replaces the zone made from `before` by one made from `after`.
     async fn apply(&self, builder: &mut Builder, before: &Catalog, after: &Catalog) {
         let gone = builder.advance(before, after, &self.leases);
+        if before.version == 0 && self.config.leased_at_start {
+            self.lease_all(after);
+        }
         let mut old = self.zone.swap(Arc::new(builder.zone().clone()));
         let mut looks = 0;
         while Arc::get_mut(&mut old).is_none() {
@@ -159,6 +163,18 @@ impl Dns {
     /// A copy of the zone, to be kept for as long as one likes: it delays nothing.
     pub fn snapshot(&self) -> Zone {
         Zone::clone(&self.zone.load())
+    }
+
+    /// Counts every task as told to somebody at the start, also those that have no names (yet).
+    fn lease_all(&self, catalog: &Catalog) {
+        let start = self.moment(self.started);
+        let end = |labels| start.lease_end(own_ttl(labels).unwrap_or(self.config.ttl));
+        for app in catalog.apps.values() {
+            self.leases.assume(app.tasks.iter().map(|task| &task.id), end(&app.labels));
+        }
+        for task in catalog.cluster.groups.values().flat_map(|group| &group.tasks) {
+            self.leases.assume([&task.id].into_iter(), end(&task.labels));
+        }
     }
 
     /// What is under a name at the moment.

@@ -24,6 +24,8 @@ pub struct Records {
     pub(crate) tasks: Box<[Task]>,
     /// Their leases.
     pub(crate) leases: Box<[Arc<Lease>]>,
+    /// The longest TTL of its tasks, in seconds: what leases follow.
+    pub(crate) longest_ttl: u32,
     /// Names above these that may be above others' names too, once each, without the apex.
     pub(crate) above: Box<[Span]>,
 }
@@ -50,7 +52,13 @@ pub(crate) struct Span {
 pub struct Entry {
     pub(crate) name: u32,
     pub(crate) values: Span,
+    /// The smallest TTL of those who contribute to the set, in seconds.
+    pub(crate) ttl: u32,
     pub(crate) name_length: u8,
+    /// Which kinds of records it has: the union of [`Value`]s' kinds.
+    pub(crate) kinds: u8,
+    /// Whether the name is one outside the domain, with root label.
+    pub(crate) is_absolute: bool,
     /// Whether the name exists because of this entry. A target without addresses does not; a name
     /// that is only above others does, without values.
     pub(crate) exists: bool,
@@ -63,13 +71,28 @@ pub enum Value {
     Address { address: u32, lease: u32 },
     /// A service: the port, and the entry of the name where it is.
     Service { target: u32, port: u16, lease: u32 },
+    /// An address's name: the entry that has it.
+    Name { target: u32 },
 }
 
+/// What an entry has: IPv4 addresses.
+pub const HAS_A: u8 = 1;
+/// IPv6 addresses.
+pub const HAS_AAAA: u8 = 2;
+/// Services.
+pub const HAS_SRV: u8 = 4;
+/// Names of addresses.
+pub const HAS_PTR: u8 = 8;
+
+/// The lease's place in records that lead to no task.
+pub(crate) const NO_LEASE: u32 = u32::MAX;
+
 impl Value {
-    /// The place of its lease.
+    /// The place of its lease; names of addresses lead to no task.
     pub fn lease(self) -> u32 {
         match self {
             Value::Address { lease, .. } | Value::Service { lease, .. } => lease,
+            Value::Name { .. } => NO_LEASE,
         }
     }
 }

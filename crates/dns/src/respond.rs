@@ -18,7 +18,6 @@ use crate::forward::Forwarder;
 use crate::lease::Moment;
 use crate::message::{self, Manner, Options, Query, Rcode, Reply, Unanswerable};
 use crate::rate_limit::{Kind, Limited, RateLimit, RateLimiter};
-use crate::wire;
 use crate::zone::Zone;
 
 /// Who may ask for what, and how replies are made.
@@ -186,7 +185,7 @@ impl Responder {
             return Verdict::Reply(Outcome { rcode, qtype, truncated: false });
         }
         if policy.forwarder.is_some()
-            && wire::relative_to(query.name.as_bytes(), &zone.apex().domain).is_none()
+            && !crate::answer::is_for(zone, query)
             && policy.recursion.allows(client.address)
         {
             return Verdict::Forward(manner.options);

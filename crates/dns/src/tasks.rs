@@ -4,12 +4,13 @@
 //! Input: the catalog's apps and groups of tasks, and the rules. Output: what a group of tasks is
 //! called, and of each task its addresses and ports. Pure, and copies nothing.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use waymark_model::{AppEntry, ClusterTask, Readiness, TaskEntry, TaskGroup, TaskId};
 
-use crate::config::{IpSource, Rules};
+use crate::config::{IpSource, MAX_TTL, Rules};
 use crate::naming;
 use crate::records::Origin;
 
@@ -24,6 +25,8 @@ pub(crate) struct Names {
     pub(crate) forms: Vec<String>,
     /// Whether the name is that of a DiscoveryInfo, whose ports then count.
     pub(crate) discovered: bool,
+    /// The TTL of tasks that have none of their own, in seconds.
+    pub(crate) ttl: u32,
 }
 
 /// One task.
@@ -53,6 +56,7 @@ impl Names {
             forms: naming::both_forms(&name, rules.label_rule),
             origin: Origin { framework: app.framework.clone(), name: name.into() },
             discovered: true,
+            ttl: own_ttl(&app.labels).unwrap_or(rules.ttl),
         }
     }
 
@@ -68,8 +72,18 @@ impl Names {
                 false => vec![naming::label(name, rules.label_rule)],
             },
             discovered: group.id.discovered,
+            ttl: rules.ttl,
         }
     }
+}
+
+/// The label by which an app, or a task of a cluster, says for how long its records may be kept,
+/// in seconds.
+pub const TTL_LABEL: &str = "WAYMARK_DNS_TTL";
+
+/// What the label says; a text that is no TTL says nothing.
+pub(crate) fn own_ttl(labels: &BTreeMap<String, String>) -> Option<u32> {
+    labels.get(TTL_LABEL)?.trim().parse().ok().filter(|ttl| *ttl <= MAX_TTL)
 }
 
 impl Task {
@@ -85,6 +99,14 @@ impl Task {
         match self {
             Task::Own(_) => None,
             Task::Mesos(task) => Some(&task.name),
+        }
+    }
+
+    /// The time to live of its records where it differs from the others', in seconds.
+    pub(crate) fn ttl(&self) -> Option<u32> {
+        match self {
+            Task::Own(_) => None,
+            Task::Mesos(task) => own_ttl(&task.labels),
         }
     }
 

@@ -15,7 +15,10 @@ use waymark_model::Version;
 
 use crate::config::{Apex, ConfigError, DnsConfig};
 use crate::index::{Index, Place};
+#[cfg(test)]
+use crate::records::HAS_PTR;
 use crate::records::{Entry, Records, Value};
+use crate::reverse::Key;
 use crate::slots::Slots;
 use crate::wire;
 
@@ -30,6 +33,9 @@ pub struct Zone {
     /// without having records (RFC 8020: "empty non-terminals").
     above: OrdMap<Arc<[u8]>, i64>,
 }
+
+/// The name whose text tells of the zone itself, relative to the domain.
+pub(crate) const VERSION: &[u8] = b"\x07version";
 
 /// What the zone has under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,6 +148,23 @@ impl Zone {
         }
     }
 
+    /// The names of an address, in order; for people and tests as [`Zone::lookup`].
+    pub fn names_of(&self, address: IpAddr) -> Vec<String> {
+        let key = Key::from(address);
+        let mut names = Vec::new();
+        for found in self.find(key.as_bytes()) {
+            for value in found.records.values(found.entry) {
+                let Value::Name { target } = *value else { continue };
+                let Some(entry) = found.records.entry(target) else { continue };
+                let name = found.records.name(entry);
+                names.push(if entry.is_absolute { wire::text(name) } else { self.text(name) });
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// Number of records' names, counted once for each contributor.
     pub fn len(&self) -> usize {
         self.index.len()
@@ -171,6 +194,7 @@ impl Zone {
                         let target = found.records.entry(target).map(|e| found.records.name(e));
                         services.extend(target.map(|name| (self.text(name), port)));
                     }
+                    Value::Name { .. } => {}
                 }
             }
         }
@@ -186,18 +210,27 @@ impl Zone {
 
     /// All entries of a name, relative and in lower case.
     pub(crate) fn find(&self, name: &[u8]) -> impl Iterator<Item = Match<'_>> {
-        let matches = self.index.candidates(name).filter_map(|place| self.at_place(place));
+        let matches =
+            self.index.candidates(name).iter().filter_map(|(_, place)| self.at_place(*place));
         matches.filter(move |found| found.name() == name)
     }
 
-    fn at_place(&self, place: Place) -> Option<Match<'_>> {
+    /// The places of entries that may be the name's, side by side.
+    pub(crate) fn places(&self, name: &[u8]) -> &[(u32, Place)] {
+        self.index.candidates(name)
+    }
+
+    pub(crate) fn at_place(&self, place: Place) -> Option<Match<'_>> {
         let records = self.records(place.slot)?;
         Some(Match { slot: place.slot, records, entry: records.entry(place.entry)? })
     }
 
     /// Whether a name exists, with or without records.
     pub(crate) fn exists(&self, name: &[u8]) -> bool {
-        name.is_empty() || self.find(name).next().is_some() || self.above.contains_key(name)
+        name.is_empty()
+            || name == VERSION
+            || self.find(name).next().is_some()
+            || self.above.contains_key(name)
     }
 
     /// The records of a contributor.
@@ -218,7 +251,7 @@ impl Zone {
     #[cfg(test)]
     pub(crate) fn names(&self) -> std::collections::BTreeSet<String> {
         let names = |records: &Records| -> Vec<String> {
-            let with_records = |entry: &&Entry| !records.values(entry).is_empty();
+            let with_records = |entry: &&Entry| entry.kinds & !HAS_PTR != 0;
             let entries = records.entries.iter().filter(with_records);
             entries.map(|entry| self.text(records.name(entry))).collect()
         };

@@ -14,19 +14,19 @@ use crate::lease::Leases;
 
 /// A query as a client may send it.
 #[derive(Clone)]
-struct Ask<'a> {
+pub(super) struct Ask<'a> {
     name: &'a str,
     qtype: u16,
     class: Class,
     edns: Option<(u16, u8)>,
 }
 
-fn ask(name: &str, qtype: u16) -> Ask<'_> {
+pub(super) fn ask(name: &str, qtype: u16) -> Ask<'_> {
     Ask { name, qtype, class: Class::IN, edns: None }
 }
 
 impl Ask<'_> {
-    fn packet(&self) -> Vec<u8> {
+    pub(super) fn packet(&self) -> Vec<u8> {
         let mut builder = MessageBuilder::new_vec();
         builder.header_mut().set_id(0x1234);
         builder.header_mut().set_rd(true);
@@ -50,25 +50,25 @@ impl Ask<'_> {
 
 /// A reply read by `domain`; records as `owner TTL class type data`.
 #[derive(Debug)]
-struct Read {
-    rcode: String,
-    flags: String,
-    answer: Vec<String>,
-    authority: Vec<String>,
-    additional: Vec<String>,
-    edns: Option<u16>,
-    length: usize,
-    outcome: Outcome,
+pub(super) struct Read {
+    pub(super) rcode: String,
+    pub(super) flags: String,
+    pub(super) answer: Vec<String>,
+    pub(super) authority: Vec<String>,
+    pub(super) additional: Vec<String>,
+    pub(super) edns: Option<u16>,
+    pub(super) length: usize,
+    pub(super) outcome: Outcome,
 }
 
-fn get(zone: &Zone, ask: Ask<'_>, transport: Transport) -> Read {
+pub(super) fn get(zone: &Zone, ask: Ask<'_>, transport: Transport) -> Read {
     let packet = ask.packet();
     let mut out = Vec::new();
     let outcome = Answerer::new(3).answer(zone, &packet, transport, HOST, now(), &mut out).unwrap();
     read(&out, outcome)
 }
 
-fn read(bytes: &[u8], outcome: Outcome) -> Read {
+pub(super) fn read(bytes: &[u8], outcome: Outcome) -> Read {
     let message = Message::from_octets(bytes).unwrap();
     let (_, answer, authority, additional) = message.sections().unwrap();
     let all = |section: domain::base::message::RecordSection<'_, &[u8]>| -> Vec<String> {
@@ -109,7 +109,7 @@ fn show(record: ParsedRecord<'_, &[u8]>) -> String {
     format!("{} {} {} {}", record.owner(), record.ttl().as_secs(), record.rtype(), record.data())
 }
 
-fn udp(zone: &Zone, name: &str, qtype: u16) -> Read {
+pub(super) fn udp(zone: &Zone, name: &str, qtype: u16) -> Read {
     get(zone, ask(name, qtype), Transport::Udp)
 }
 
@@ -118,7 +118,7 @@ fn zone(apps: impl IntoIterator<Item = AppEntry>) -> Zone {
 }
 
 /// `/many` with `n` tasks on as many agents, each with a port.
-fn many(n: u16) -> AppEntry {
+pub(super) fn many(n: u16) -> AppEntry {
     app(
         "/many",
         (0..n).map(|n| {

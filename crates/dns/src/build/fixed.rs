@@ -6,6 +6,7 @@
 //! | `master` | all masters |
 //! | `master<N>` | one each, numbered from 0 in their order |
 //! | `fw`; `_framework._tcp.fw` | the framework's scheduler; SRV `fw` with its port |
+//! | `_n._svc.fw`, beyond Mesos-DNS | this host's load balancer, SRV with the app's service ports |
 //! | `slave`; `_slave._tcp` | all agents; SRV `slave` with each port that an agent has |
 
 use std::collections::BTreeSet;
@@ -13,12 +14,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
-use waymark_model::{Cluster, Framework, Master, Masters};
+use waymark_model::{AppEntry, Cluster, Framework, Master, Masters};
+
+use super::work::Machine;
 
 use crate::compile::Plan;
 use crate::config::{Apex, Rules};
 use crate::naming;
 use crate::records::{Origin, Records};
+use crate::tasks::Names;
 
 /// The names of this host; `leads` when it stands for the masters, of which there are none else.
 pub(super) fn host(apex: &Apex, leads: bool) -> Option<Records> {
@@ -31,21 +35,64 @@ pub(super) fn host(apex: &Apex, leads: bool) -> Option<Records> {
 }
 
 /// The agents of the own control plane, which have no port of their own.
-pub(super) fn own_agents(addresses: &[IpAddr], rules: &Rules) -> Option<Records> {
+pub(super) fn own_agents<'a>(
+    machines: impl Iterator<Item = &'a Machine>,
+    rules: &Rules,
+) -> Option<Records> {
+    let machines: Vec<(&[IpAddr], &str)> =
+        machines.map(|(address, name)| (std::slice::from_ref(address), &**name)).collect();
     let mut plan = Plan::new(rules);
-    plan.host("slave", addresses);
+    name_agents(&mut plan, &machines);
     finish(plan)
 }
 
 /// A cluster's agents.
 pub(super) fn agents(cluster: &Cluster, rules: &Rules) -> Option<Records> {
     let agents = || cluster.agents.values().filter(|agent| !agent.addresses.is_empty());
-    let addresses: Vec<IpAddr> =
-        agents().flat_map(|agent| agent.addresses.iter().copied()).collect();
+    let machines: Vec<(&[IpAddr], &str)> =
+        agents().map(|agent| (&agent.addresses[..], &*agent.hostname)).collect();
     let ports: Vec<u16> = agents().map(|agent| agent.port).collect();
     let mut plan = Plan::new(rules);
-    if let Some(slave) = plan.host("slave", &addresses) {
+    if let Some(slave) = name_agents(&mut plan, &machines) {
         plan.service("_slave._tcp", slave, &ports);
+    }
+    finish(plan)
+}
+
+/// `slave` with the addresses of all machines, whose names are those by which the machines are
+/// known, else `slave` too.
+fn name_agents(plan: &mut Plan<'_>, machines: &[(&[IpAddr], &str)]) -> Option<u32> {
+    let addresses: Vec<IpAddr> = machines.iter().flat_map(|(all, _)| all.iter().copied()).collect();
+    let slave = plan.host("slave", &addresses)?;
+    for (addresses, name) in machines {
+        let target = plan.outside(name).unwrap_or(slave);
+        addresses.iter().for_each(|address| plan.name_address(*address, target));
+    }
+    Some(slave)
+}
+
+/// An app's service ports on this host's load balancer: under `_n._svc.fw`, for each form `n` of
+/// its name, the balancer's addresses, and SRV with each port; under `_port._n._svc.fw` SRV with the
+/// ports of that name.
+pub(super) fn services(app: &AppEntry, apex: &Apex) -> Option<Records> {
+    let ports: Vec<u16> = app.services.iter().map(|s| s.port).filter(|port| *port > 0).collect();
+    if ports.is_empty() || apex.balancer_addresses.is_empty() {
+        return None;
+    }
+    let names = Names::of_app(app, &apex.rules);
+    let mut plan = Plan::new(&apex.rules);
+    for form in &names.forms {
+        let name = format!("{}._svc.{}", naming::service_label(form), names.framework);
+        let Some(target) = plan.host(&name, &apex.balancer_addresses) else { continue };
+        plan.service(&name, target, &ports);
+        for service in app.services.iter().filter(|service| service.port > 0) {
+            let port = service.name.as_deref().unwrap_or_default();
+            let port = naming::label(port, apex.rules.label_rule);
+            if !port.is_empty() {
+                let port = naming::service_label(&port);
+                plan.service(&format!("{port}.{name}"), target, &[service.port]);
+            }
+        }
     }
     finish(plan)
 }
@@ -85,7 +132,10 @@ pub(super) fn masters(masters: &Masters, rules: &Rules) -> Option<Records> {
     let (all, numbered) = numbered(masters);
     plan.host("master", &all.into_iter().collect::<Vec<_>>());
     for (n, master) in numbered.iter().enumerate() {
-        plan.host(&format!("master{n}"), &master.addresses);
+        let target = plan.host(&format!("master{n}"), &master.addresses);
+        for address in &master.addresses {
+            target.into_iter().for_each(|target| plan.name_address(*address, target));
+        }
     }
     finish(plan)
 }

@@ -347,6 +347,9 @@ fn any_task() -> impl Strategy<Value = ClusterTask> {
         if bits & 4 != 0 {
             task.ports = vec![cluster_port(80, "http", "tcp"), cluster_port(53, "", "")];
         }
+        if bits == 5 {
+            task.labels.insert(crate::tasks::TTL_LABEL.to_owned(), (n % 3).to_string());
+        }
         if readiness == 0 {
             task.readiness = Readiness::Draining;
         }

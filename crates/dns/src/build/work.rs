@@ -56,10 +56,13 @@ pub(super) struct Batch {
     /// By how much the numbers of contributors below a name change.
     pub(super) above: Changes<Box<[u8]>>,
     /// The same for those with own tasks on a machine.
-    pub(super) agents: Changes<IpAddr>,
+    pub(super) agents: Changes<Machine>,
     /// The leases of the contributors that were.
     pub(super) gone: Vec<Arc<Lease>>,
 }
+
+/// A machine of the own control plane: its address and host name.
+pub(super) type Machine = (IpAddr, String);
 
 pub(super) type Changes<K> = HashMap<K, i64, RandomState>;
 
@@ -178,10 +181,13 @@ impl Batch {
 }
 
 /// The machines of the own control plane's tasks, once each.
-fn own_agents(records: &Records) -> HashSet<IpAddr> {
-    let own = |task: &Task| match task {
-        Task::Own(task) => Some(task.agent.address),
-        Task::Mesos(_) => None,
-    };
-    records.tasks().iter().filter_map(own).collect()
+fn own_agents(records: &Records) -> impl Iterator<Item = Machine> {
+    fn own(task: &Task) -> Option<(IpAddr, &str)> {
+        match task {
+            Task::Own(task) => Some((task.agent.address, &task.agent.hostname)),
+            Task::Mesos(_) => None,
+        }
+    }
+    let agents: HashSet<_> = records.tasks().iter().filter_map(own).collect();
+    agents.into_iter().map(|(address, hostname)| (address, hostname.to_owned()))
 }

@@ -51,6 +51,30 @@ fn follows_the_catalog() {
     assert!(matches!(dns.lookup(name), Lookup::Found { .. }));
 }
 
+/// Tasks that are there at the start may have been told by a process before; later ones not.
+#[test]
+fn the_first_tasks_may_be_leased() {
+    let (mut writer, reader) = Writer::new(0);
+    let started = Instant::now();
+    let dns = Arc::new(Dns::new(DnsConfig { leased_at_start: true, ..config() }).unwrap());
+    let follower = following(&dns, reader);
+    let mut first = app("/shop/web", ["a", "sick"].map(|id| task(id, "10.0.0.4")));
+    let sick = Arc::make_mut(&mut first.tasks[1]);
+    sick.readiness = waymark_model::Readiness::HealthUnknown;
+    let sick = sick.id.clone();
+    writer.publish([(first.id.clone(), Some(first))]);
+    wait_until("1", || dns.applied() == 1);
+    assert!(dns.in_use(&sick).lease_until.unwrap() >= started + Duration::from_secs(5));
+    let until = dns.in_use(&TaskId::from_text("a")).lease_until.unwrap();
+    assert!(until >= started + Duration::from_secs(5));
+    writer.publish([shop(&["a", "b"])]);
+    wait_until("2", || dns.applied() == 2);
+    assert_eq!(dns.in_use(&TaskId::from_text("b")), InUse::default());
+    assert_eq!(dns.in_use(&TaskId::from_text("a")).lease_until, Some(until));
+    drop(writer);
+    follower.join().unwrap();
+}
+
 /// A worker that holds the zone holds up what counts as applied, however long it takes.
 #[test]
 fn applied_waits_for_answers_in_the_making() {

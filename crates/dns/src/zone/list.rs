@@ -12,7 +12,7 @@ use waymark_model::TaskId;
 use super::{Match, Zone};
 use crate::index::Place;
 use crate::message::qtype;
-use crate::records::{Records, Value};
+use crate::records::{HAS_A, HAS_AAAA, HAS_SRV, Records, Value};
 use crate::tasks::Task;
 
 /// The data of a record. `N` is how the target is kept: a name relative to the domain, in wire
@@ -143,8 +143,14 @@ impl Zone {
     }
 
     /// The time to live of a set: the smallest of those who contribute to it.
-    pub(super) fn ttl(&self, _entries: &[Match<'_>], _rtype: u16) -> u32 {
-        self.apex.rules.ttl
+    pub(super) fn ttl(&self, entries: &[Match<'_>], rtype: u16) -> u32 {
+        let kind = match rtype {
+            qtype::A => HAS_A,
+            qtype::AAAA => HAS_AAAA,
+            _ => HAS_SRV,
+        };
+        let of_kind = entries.iter().filter(|found| found.entry.kinds & kind != 0);
+        of_kind.map(|found| found.entry.ttl).min().unwrap_or(self.apex.rules.ttl)
     }
 }
 
@@ -200,5 +206,7 @@ fn data<'z>(records: &'z Records, value: &Value) -> Option<Data<&'z [u8]>> {
             let target = records.name(records.entry(target)?);
             Some(Data::Srv { port, target })
         }
+        // Not in the domain.
+        Value::Name { .. } => None,
     }
 }

@@ -109,6 +109,8 @@ pub fn dns(loaded: &Loaded, freshness: Freshness, forwarder: &Forwarder) -> DnsC
         ip_sources: config.ip_sources.0.iter().map(|source| ip_source(*source)).collect(),
         health_aware: config.health_aware,
         freshness: Some(freshness),
+        // The process before this one may have told clients of them.
+        leased_at_start: true,
         transfer: TransferConfig {
             allow: config.allow_transfer.0.iter().copied().collect(),
             notify: checked.notify.clone(),

@@ -99,6 +99,9 @@ fn dns_config(s: &Settings, host_ip: IpAddr, forwarder: Option<Forwarder>) -> Dn
         ttl: s.dns_ttl.0,
         framework: s.framework_name.0.clone(),
         host_addresses: vec![host_ip],
+        balancer_addresses: if s.no_proxy { Vec::new() } else { vec![host_ip] },
+        // The process before this one may have told clients of the tasks that are adopted.
+        leased_at_start: true,
         soa_mname: s.dns_soa_mname.as_ref().map(|name| name.0.clone()),
         soa_rname: s.dns_soa_rname.as_ref().map(|name| name.0.clone()),
         policy: Policy {
