@@ -83,7 +83,8 @@ async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
         return answer::unauthorized();
     }
     let accepts = Accepts::read(request.headers());
-    if !accepts.json && !(accepts.events && resource == Resource::Watch) && !resource.is_text() {
+    let as_events = accepts.events && resource == Resource::Watch;
+    if !(accepts.json || as_events || resource.is_text()) {
         return answer::not_acceptable();
     }
     let query = Query::parse(request.uri().query().unwrap_or_default());
