@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::base::iana::Rcode;
 use domain::base::{Message, MessageBuilder, Name, Rtype};
-use domain::rdata::{A, Aaaa, Srv};
+use domain::rdata::{A, Aaaa, Srv, Txt};
 
 /// What came back.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct Answer {
     pub addresses: Vec<IpAddr>,
     /// Targets and ports of SRV records in the answer section, sorted.
     pub services: Vec<(String, u16)>,
+    /// Texts of TXT records in the answer section, each record's strings put together.
+    pub texts: Vec<String>,
     /// Serial of the SOA record in the authority section.
     pub serial: Option<u32>,
     /// The smallest TTL in the answer section, in seconds.
@@ -50,6 +52,7 @@ fn read(message: Message<Vec<u8>>) -> Answer {
         rcode: rcode_text(message.header().rcode()),
         addresses: Vec::new(),
         services: Vec::new(),
+        texts: Vec::new(),
         serial: None,
         ttl: None,
     };
@@ -68,6 +71,10 @@ fn read(message: Message<Vec<u8>>) -> Answer {
         let record = record.expect("a record");
         let srv = record.data();
         answer.services.push((srv.target().to_string(), srv.port()));
+    }
+    for record in section.limit_to::<Txt<_>>() {
+        let text: Vec<u8> = record.expect("a record").data().text();
+        answer.texts.push(String::from_utf8_lossy(&text).into_owned());
     }
     let authority = message.authority().expect("an authority section");
     for record in authority.limit_to::<domain::rdata::Soa<_>>() {
