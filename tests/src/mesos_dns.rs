@@ -128,6 +128,14 @@ impl MesosDns {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Waits until the state that it keeps on disk has this text.
+    pub fn wait_until_kept(&self, text: &str) {
+        eventually(&format!("{text} is kept on disk"), || {
+            let kept = std::fs::read_to_string(self.folder.join("data/mesos-state.json")).ok()?;
+            kept.contains(text).then_some(())
+        });
+    }
+
     /// `kill -9`, and waits until it is gone.
     pub fn kill_9(&mut self) {
         let mut child = self.child.take().expect("it runs");

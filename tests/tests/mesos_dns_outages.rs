@@ -83,6 +83,7 @@ fn the_last_names_are_served_when_everything_is_down() {
     let mut dns = MesosDns::start(&mesos, json!({}));
     let agent = ip(mesos.agent_address(0));
     dns.wait_for("web.marathon.mesos", &[agent]);
+    dns.wait_until_kept("web");
     let serial = dns.dig("nothing.mesos", "A").serial.unwrap();
     let address = ip(mesos.master_address(0));
     for kill in [true, false] {

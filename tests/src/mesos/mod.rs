@@ -374,17 +374,15 @@ impl Mesos {
         flags
     }
 
+    /// Fails when a process ended that nobody killed.
     fn fail_if_dead(&mut self) {
-        for n in 0..self.masters.len() {
-            assert!(
-                self.master_runs(n),
-                "master {n} ended: {}",
-                tail(&self.log_text(&format!("master{n}")))
-            );
-        }
-        for n in 0..self.agents.len() {
-            let runs = self.agents[n].as_mut().is_some_and(Process::runs);
-            assert!(runs, "agent {n} ended: {}", tail(&self.log_text(&format!("agent{n}"))));
+        let masters = self.masters.iter_mut().enumerate().map(|(n, p)| (format!("master{n}"), p));
+        let agents = self.agents.iter_mut().enumerate().map(|(n, p)| (format!("agent{n}"), p));
+        let dead = masters.chain(agents).find_map(|(name, process)| {
+            process.as_mut().is_some_and(|p| !p.runs()).then_some(name)
+        });
+        if let Some(name) = dead {
+            panic!("{name} ended: {}", tail(&self.log_text(&name)));
         }
     }
 }

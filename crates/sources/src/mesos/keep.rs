@@ -1,6 +1,7 @@
-//! Keeps the last word on disk, at most once in a while.
+//! Keeps the last word on disk: at once, then as often as it costs little, and at the end.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
@@ -9,9 +10,6 @@ use waymark_catalog::{Freshness, Standing};
 use waymark_model::{Cluster, Version};
 
 use super::last_word::{LastWord, mark, save};
-
-/// The time between two writings at least.
-const PAUSE: Duration = Duration::from_secs(5);
 
 /// The pause is so many times as long as the writing took, so that large clusters that change all
 /// the time cost a fiftieth of a processor at most.
@@ -41,38 +39,74 @@ pub(crate) struct Word {
 /// still true.
 pub(crate) async fn keep(
     file: Option<PathBuf>,
-    mut words: watch::Receiver<Word>,
+    words: watch::Receiver<Word>,
     freshness: Freshness,
 ) {
     let Some(file) = file else { return std::future::pending().await };
+    let (writing, written) = (Arc::default(), words.borrow().version);
+    let mut keeper = Keeper { file, words, writing, written };
     let mut told = false;
     loop {
-        match timeout(MARK, words.changed()).await {
+        match timeout(MARK, keeper.words.changed()).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return std::future::pending().await,
             Err(_) => {
                 if let Standing::Fresh(age) = freshness.standing(Instant::now()) {
                     // A mark that is lost makes the word look older than it is.
-                    let _ = mark(&file, SystemTime::now() - age);
+                    let _ = mark(&keeper.file, SystemTime::now() - age);
                 }
                 continue;
             }
         }
-        let Word { cluster, version, saved } = words.borrow_and_update().clone();
-        let version = version.saturating_add(RESERVED);
-        let word = LastWord { cluster, version, saved };
-        let (to, start) = (file.clone(), Instant::now());
-        let saved = tokio::task::spawn_blocking(move || save(&to, &word)).await;
+        let start = Instant::now();
+        let saved = tokio::task::spawn_blocking(keeper.write()).await;
         match saved.unwrap_or_else(|e| Err(std::io::Error::other(e))) {
             Ok(()) => told = false,
             Err(reason) if !told => {
                 told = true;
-                let file = file.display();
+                let file = keeper.file.display();
                 tracing::warn!(%file, %reason, "the last state cannot be kept on disk");
             }
             Err(_) => {}
         }
-        sleep((start.elapsed() * PAUSE_FACTOR).clamp(PAUSE, MAX_PAUSE)).await;
+        sleep(start.elapsed().saturating_mul(PAUSE_FACTOR).min(MAX_PAUSE)).await;
+    }
+}
+
+/// Writes what is told; when it is dropped, too, if that was not written yet.
+struct Keeper {
+    file: PathBuf,
+    words: watch::Receiver<Word>,
+    /// Held by whoever writes: all write beside the file under one name.
+    writing: Arc<Mutex<()>>,
+    /// The version of the word that was written last.
+    written: Version,
+}
+
+impl Keeper {
+    /// The writing of the word as it is now, to be done where it may block.
+    fn write(&mut self) -> impl FnOnce() -> std::io::Result<()> + Send + use<> {
+        let Word { cluster, version, saved } = self.words.borrow_and_update().clone();
+        self.written = version;
+        let version = version.saturating_add(RESERVED);
+        let word = LastWord { cluster, version, saved };
+        let (file, writing) = (self.file.clone(), self.writing.clone());
+        move || {
+            let _alone = writing.lock().unwrap_or_else(PoisonError::into_inner);
+            save(&file, &word)
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if self.words.borrow().version == self.written {
+            return;
+        }
+        if let Err(reason) = self.write()() {
+            let file = self.file.display();
+            tracing::warn!(%file, %reason, "the last state could not be kept on disk");
+        }
     }
 }
 
