@@ -46,14 +46,13 @@ fn scene(settings: Value) -> Scene {
 fn assert_outlived(scene: &Scene, faults: Vec<Behaviour>) {
     let watch = scene.dns.watch("web.marathon.mesos", &[scene.agent]);
     for (n, fault) in faults.into_iter().enumerate() {
-        eprintln!("{fault:?}");
         let name = format!("during{n}");
         scene.proxy.behave(fault.clone());
         scene.marathon.run(MesosTask::new(&name).shared());
         if fault != Behaviour::Close {
             eventually("it asks again and again", || (scene.proxy.requests() > 1).then_some(()));
         }
-        eventually("the age is told", || {
+        eventually(&format!("the age is told after {fault:?}"), || {
             let version = scene.dns.get("/v1/version").json();
             let told = version["Source"] == "stale" && version["SourceTrouble"] != "";
             told.then_some(())
@@ -65,38 +64,45 @@ fn assert_outlived(scene: &Scene, faults: Vec<Behaviour>) {
     watch.assert_flawless();
 }
 
-fn faults() -> Vec<Behaviour> {
-    let absurd = [
-        "",
-        "null",
-        "[]",
-        "{}",
-        "{\"frameworks\":7,\"slaves\":[{}]}",
-        "<html>maintenance</html>",
-        "{\"leader\":\"master@127.0.0.1:5050\",\"frameworks\":[],\"slaves\":[]",
-    ];
-    let mut faults = vec![
-        Behaviour::Close,
-        Behaviour::Cut(20),
-        Behaviour::Cut(700),
-        Behaviour::Slow(Duration::from_secs(3)),
-        Behaviour::Hang,
-        Behaviour::Circle,
-        Behaviour::Say(401, String::new()),
-        Behaviour::Say(500, "{\"frameworks\":[],\"slaves\":[]}".to_owned()),
-        Behaviour::Say(503, String::new()),
-    ];
-    faults.extend(absurd.map(|body| Behaviour::Say(200, body.to_owned())));
-    faults.push(Behaviour::Say(200, "[".repeat(100_000)));
-    faults
+fn say(status: u16, body: &str) -> Behaviour {
+    Behaviour::Say(status, body.to_owned())
 }
 
 #[test]
 fn faults_in_the_stream_are_outlived() {
-    assert_outlived(&scene(json!({})), faults());
+    let scene = scene(json!({}));
+    let faults = vec![
+        Behaviour::Close,
+        Behaviour::Cut(20),
+        Behaviour::Cut(700),
+        Behaviour::Hang,
+        Behaviour::Circle,
+        say(401, ""),
+        say(503, ""),
+        say(200, "20\n{\"type\":\"HEARTBEAT\"}"),
+        say(200, "99999999999999999999\n"),
+    ];
+    assert_outlived(&scene, faults);
+    eventually("it streams again", || {
+        (scene.dns.get("/v1/version").json()["SourceMode"] == "stream").then_some(())
+    });
 }
 
 #[test]
 fn faults_in_polled_answers_are_outlived() {
-    assert_outlived(&scene(json!({"subscribe": false})), faults());
+    let faults = vec![
+        Behaviour::Cut(700),
+        Behaviour::Slow(Duration::from_secs(3)),
+        Behaviour::Hang,
+        Behaviour::Circle,
+        say(500, "{\"frameworks\":[],\"slaves\":[]}"),
+        say(200, ""),
+        say(200, "null"),
+        say(200, "{}"),
+        say(200, "{\"frameworks\":7,\"slaves\":[{}]}"),
+        say(200, "<html>maintenance</html>"),
+        say(200, "{\"leader\":\"master@127.0.0.1:5050\",\"frameworks\":[],\"slaves\":[]"),
+        say(200, &"[".repeat(100_000)),
+    ];
+    assert_outlived(&scene(json!({"subscribe": false})), faults);
 }

@@ -127,6 +127,7 @@ impl Follower {
 
     /// Follows one master until it is lost.
     async fn session(&mut self) -> Trouble {
+        let mut unstreamed_for = STREAM_AGAIN;
         if self.config.subscribe && self.may_stream() {
             let before = self.status.report().full_states;
             let trouble = self.stream().await;
@@ -134,11 +135,15 @@ impl Follower {
             match trouble {
                 trouble if never_began && falls_back(&trouble) => {
                     tracing::debug!(reason = %trouble, "no event stream; asking for the state");
+                    if !trouble.is_refusal() {
+                        // What is broken or too slow may be so once only.
+                        unstreamed_for = self.config.refresh;
+                    }
                 }
                 trouble => return trouble,
             }
         }
-        match self.poll().await {
+        match self.poll(unstreamed_for).await {
             Ok(never) => match never {},
             Err(trouble) => trouble,
         }
@@ -272,8 +277,8 @@ impl Follower {
         }
     }
 
-    /// Polls the master; ends only by trouble.
-    async fn poll(&mut self) -> Result<std::convert::Infallible, Trouble> {
+    /// Polls the master; ends only by trouble. After so long streaming is tried again.
+    async fn poll(&mut self, unstreamed_for: Duration) -> Result<std::convert::Infallible, Trouble> {
         loop {
             let (client, known, within) = self.for_request();
             let asked = self.at.master.clone().ok_or(Trouble::NoMaster)?;
@@ -283,7 +288,7 @@ impl Follower {
             self.at.leader = document.leader.leader.clone();
             self.take_full(document, length, start, Mode::Poll).await?;
             if self.may_stream() {
-                self.at.unstreamed = Some((asked, Instant::now() + STREAM_AGAIN));
+                self.at.unstreamed = Some((asked, Instant::now() + unstreamed_for));
             }
             self.beside(sleep(self.config.refresh)).await?;
             if self.config.subscribe && self.may_stream() {
