@@ -244,7 +244,7 @@ fn a_taken_port_is_named() {
     let port = taken.local_addr().unwrap().port();
     let setting = Setting::new(json!({"masters": ["127.0.0.1:1"], "port": port}));
     let message = setting.refused(1);
-    assert!(message.contains(&format!("port: cannot listen on")), "{message}");
+    assert!(message.contains("port: cannot listen on"), "{message}");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let setting = Setting::new(json!({"masters": ["127.0.0.1:1"], "httpport": port}));

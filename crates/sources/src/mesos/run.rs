@@ -278,7 +278,10 @@ impl Follower {
     }
 
     /// Polls the master; ends only by trouble. After so long streaming is tried again.
-    async fn poll(&mut self, unstreamed_for: Duration) -> Result<std::convert::Infallible, Trouble> {
+    async fn poll(
+        &mut self,
+        unstreamed_for: Duration,
+    ) -> Result<std::convert::Infallible, Trouble> {
         loop {
             let (client, known, within) = self.for_request();
             let asked = self.at.master.clone().ok_or(Trouble::NoMaster)?;

@@ -227,6 +227,8 @@ impl Services {
             warn!(%error, "endpoints.json is left behind");
         }
         self.source.abort();
+        // What it has not kept on disk yet it writes now.
+        let _ = self.source.await;
         if let Some((serving, stop)) = self.http {
             // It may have ended by itself.
             let _ = stop.send(());
