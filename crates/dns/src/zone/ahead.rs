@@ -22,7 +22,7 @@ impl Zone {
         }
         let mut places = [None; AHEAD];
         for (place, name) in places.iter_mut().zip(names) {
-            *place = self.index.candidates(name).next();
+            *place = self.index.candidates(name).first().map(|(_, place)| *place);
         }
         let found = places.map(|place| Some((self.slots.get(place?.slot)?, place?.entry)));
         let entries = found.map(|found| {
