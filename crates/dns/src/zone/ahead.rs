@@ -38,7 +38,7 @@ impl Zone {
             let (records, value) = value?;
             match value {
                 Value::Address { address, .. } => drop(black_box(records.address(address))),
-                Value::Service { target, .. } => {
+                Value::Service { target, .. } | Value::Name { target } => {
                     let target = records.entry(target)?;
                     black_box(records.name(target).first());
                     black_box(records.values(target).first());
