@@ -175,19 +175,28 @@ impl State {
         Applied::Changed
     }
 
-    /// Takes over where frameworks' schedulers are from a document that tells it; the v1 API tells
-    /// nothing of those that use the old driver.
-    pub fn take_framework_pids(&mut self, document: &Document) -> Applied {
+    /// Takes over from a document what the v1 API does not tell of frameworks: where the schedulers
+    /// are that use the old driver, and those that tasks belong to and no event has told of.
+    pub fn take_frameworks(&mut self, document: &Document) -> Applied {
         let mut applied = Applied::Unchanged;
         for told in &document.frameworks {
-            let Some(known) = self.frameworks.get_mut(&told.id) else { continue };
-            if known.pid != told.pid {
-                known.pid = told.pid.clone();
-                self.stale_hosts = true;
-                applied = Applied::Changed;
+            match self.frameworks.get_mut(&told.id) {
+                Some(known) if known.pid == told.pid => continue,
+                Some(known) => known.pid = told.pid.clone(),
+                None if self.members.keys().any(|group| group.framework == told.id) => {
+                    self.frameworks.insert(told.id.clone(), told.clone());
+                }
+                None => continue,
             }
+            self.stale_hosts = true;
+            applied = Applied::Changed;
         }
         applied
+    }
+
+    /// Whether the framework that a task belongs to is known.
+    pub fn knows_framework_of(&self, task: &Task) -> bool {
+        self.frameworks.contains_key(&task.group.framework)
     }
 
     /// Says who the masters are.

@@ -274,3 +274,24 @@ fn hosts_that_are_not_known_yet_keep_the_addresses_they_had() {
         again.cluster().groups.values().next().unwrap()
     ));
 }
+
+#[test]
+fn a_framework_that_no_event_told_of_comes_from_a_document() {
+    let master = running();
+    let mut state = State::default();
+    let mut told = master.subscribed();
+    told["subscribed"]["get_state"]["get_frameworks"]["frameworks"] = json!([]);
+    state.apply(event(&told));
+    assert_eq!(state.refresh(&Literals).tasks(), 0);
+    let document = parse(master.state().to_string().as_bytes()).unwrap();
+    assert_eq!(state.take_frameworks(&document), Applied::Changed);
+    assert_eq!(*state.refresh(&Literals), afresh(&master));
+    assert_eq!(state.take_frameworks(&document), Applied::Unchanged);
+}
+
+#[test]
+fn nesting_as_deep_as_it_may_be_is_read_over() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let text = format!("{{\"x\":{deep},\"slaves\":[],\"frameworks\":[{{\"id\":{deep}}}]}}");
+    assert!(parse(text.as_bytes()).is_err(), "no framework makes sense, and nothing overflows");
+}

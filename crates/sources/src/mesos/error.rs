@@ -46,6 +46,9 @@ pub(crate) enum Trouble {
     /// The state is of a master that does not lead, and so is that of the one it names.
     #[error("the masters do not agree on who leads")]
     LeaderUnclear,
+    /// The stream is that of a master that does not tell everything by it.
+    #[error("the event stream is of an old kind: {0}")]
+    OldStream(&'static str),
     /// The stream ended.
     #[error("the event stream ended")]
     StreamEnded,

@@ -173,7 +173,11 @@ impl Follower {
         let length = first.len();
         let event = blocking(length, move || Event::parse(&first)).await??;
         let Event::Subscribed { document, heartbeat } = event else {
-            return Err(Trouble::Gap);
+            return Err(Trouble::OldStream("it does not begin with the state"));
+        };
+        let Some(heartbeat) = heartbeat else {
+            // Such masters tell nothing of frameworks and agents, and are silent when all is quiet.
+            return Err(Trouble::OldStream("it promises no heartbeats"));
         };
         stream.expect_heartbeats(heartbeat);
         self.at.leader = Some(leader.unwrap_or_else(|| from.clone()));
@@ -231,7 +235,11 @@ impl Follower {
         summaries: &mut Summaries,
     ) -> Result<(), Trouble> {
         self.freshness.heard(std::time::Instant::now());
-        let framework = matches!(event, Event::Framework(_));
+        let framework = match &event {
+            Event::Framework(_) => true,
+            Event::TaskAdded(task) => !self.state.knows_framework_of(task),
+            _ => false,
+        };
         let agent = matches!(event, Event::AgentAdded(_));
         match self.state.apply(event) {
             Applied::Unchanged => return Ok(()),
@@ -267,7 +275,7 @@ impl Follower {
     fn take_pids(&mut self, told: Result<Document, Trouble>) {
         match told {
             Ok(document) => {
-                if self.state.take_framework_pids(&document) == Applied::Changed {
+                if self.state.take_frameworks(&document) == Applied::Changed {
                     self.want_hosts();
                     self.refresh_and_publish();
                 }
@@ -485,7 +493,10 @@ impl Follower {
 
 /// Whether polling may work where streaming failed in this way.
 fn falls_back(trouble: &Trouble) -> bool {
-    let broken = matches!(trouble, Trouble::Parse(_) | Trouble::Framing(_) | Trouble::Timeout(_));
+    let broken = matches!(
+        trouble,
+        Trouble::Parse(_) | Trouble::Framing(_) | Trouble::Timeout(_) | Trouble::OldStream(_)
+    );
     broken || trouble.is_refusal()
 }
 

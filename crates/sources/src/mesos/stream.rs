@@ -12,9 +12,6 @@ use waymark_mesos_api::{Document, Event, HostPort, parse_master};
 use super::error::Trouble;
 use super::http::{Ask, Client, MAX_BODY};
 
-/// How often a heartbeat comes from masters that do not say it.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-
 /// So many heartbeats may be missing.
 const MISSED: u32 = 3;
 
@@ -77,15 +74,14 @@ impl Stream {
                 heard: Instant::now(),
             };
             let first = stream.record().await?;
-            stream.expect_heartbeats(None);
             Ok((stream, first, answer.from))
         };
         timeout(within, opening).await.unwrap_or(Err(Trouble::Timeout(within)))
     }
 
     /// Says how often heartbeats come.
-    pub fn expect_heartbeats(&mut self, every: Option<Duration>) {
-        self.patience = every.unwrap_or(HEARTBEAT).saturating_mul(MISSED);
+    pub fn expect_heartbeats(&mut self, every: Duration) {
+        self.patience = every.saturating_mul(MISSED);
     }
 
     /// The next record. Can be dropped while waiting without losing anything.

@@ -143,6 +143,27 @@ async fn a_stream_that_begins_with_nonsense_is_replaced_by_polling() {
 }
 
 #[tokio::test]
+async fn a_stream_without_heartbeats_is_of_an_old_master_that_is_polled() {
+    let server = Server::start().await;
+    let at = server.addr.to_string();
+    let good = state(&at, 2);
+    let keep = std::sync::Mutex::new(Vec::new());
+    server.answer(move |asked| match (asked.path.as_str(), asked.call()) {
+        (_, "GET_MASTER") => Reply::json(master("10.0.0.7:5050")),
+        (_, "SUBSCRIBE") => {
+            let (feed, pieces) = mpsc::unbounded_channel();
+            let _ = feed.send(subscribed(1, 0.0));
+            keep.lock().unwrap().push(feed);
+            Reply::Pieces(pieces)
+        }
+        _ => Reply::json(&good),
+    });
+    let following = Following::start(config(&[&at]));
+    following.until_tasks(2).await;
+    assert_eq!(following.status.report().mode, Mode::Poll);
+}
+
+#[tokio::test]
 async fn a_standby_sends_on_and_the_leader_streams() {
     let mut streaming = Streaming::start().await;
     let standby = Server::start().await;
