@@ -17,6 +17,7 @@ mod load;
 mod master_proxy;
 mod mesos;
 mod mesos_dns;
+mod namespace;
 mod waymark;
 
 pub use dns::{Answer, resolve};
@@ -27,6 +28,7 @@ pub use mesos::{
     Framework, Identity, MASTER_PORT, Mesos, MesosOptions, MesosTask, MesosTls, Network,
 };
 pub use mesos_dns::{MesosDns, NameWatch};
+pub use namespace::Namespace;
 pub use waymark::{Waymark, binary, repository};
 
 use std::time::{Duration, Instant};
