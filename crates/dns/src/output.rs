@@ -19,6 +19,7 @@
 //!   *acquires*, and so do the store and load of the version: the worker's lease notes, made
 //!   before its drop, are seen by everybody who sees the version.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -28,11 +29,13 @@ use tokio::sync::watch;
 use waymark_catalog::{InUse, Output, Reader, Standing};
 use waymark_model::{Catalog, TaskId, Version};
 
+use crate::answer::Transport;
 use crate::build::Builder;
 use crate::config::{ConfigError, DnsConfig};
 use crate::cookie::Cookies;
 use crate::lease::{Clock, Leases, Moment};
-use crate::respond::{Here, Now};
+use crate::message;
+use crate::respond::{Client, Here, Now, Responder, Verdict};
 use crate::server::Places;
 use crate::stats::{Counters, Stats};
 use crate::tasks::own_ttl;
@@ -180,6 +183,19 @@ impl Dns {
     /// What is under a name at the moment.
     pub fn lookup(&self, name: &str) -> Lookup {
         self.zone.load().lookup(name)
+    }
+
+    /// The reply to one packet as the server would send it to a client, without sockets; `None`
+    /// when it would send nothing, or ask others. Makes room anew for each: for tests and tools.
+    pub fn reply(&self, packet: &[u8], client: IpAddr, transport: Transport) -> Option<Vec<u8>> {
+        let (zone, mut out) = (self.zone(), Vec::new());
+        let mut responder = Responder::unlimited(self.config.seed);
+        let client = Client { address: client, transport };
+        let read = message::read(packet);
+        match responder.respond(self.here(&zone), client, read, &mut out) {
+            Verdict::Reply(_) => Some(out),
+            _ => None,
+        }
     }
 
     /// Number of names with records, counted once for each app that has them.

@@ -264,4 +264,6 @@ fn slip(query: &Query<'_>, manner: &Manner, has_cookie: bool, out: &mut Vec<u8>)
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -380,3 +380,83 @@ fn stops() {
     assert!(is_closed(idle));
     Sockets::bind(&[address], 1).unwrap();
 }
+
+/// Floods of nonsense, and of queries that seem to come from everywhere, leave those answered who
+/// show a cookie or come by TCP.
+#[test]
+fn floods_leave_honest_clients_answered() {
+    const ANSWERS: u8 = 200;
+    let server = start(2, |config| {
+        let rate_limit = crate::rate_limit::RateLimit {
+            per_second: 50,
+            slip: 2,
+            exempt: crate::access::AccessList::default(),
+        };
+        config.policy.rate_limit = rate_limit;
+    });
+    let stop = Arc::new(AtomicBool::new(false));
+    let floods: Vec<_> = (0..2u8)
+        .map(|kind| {
+            let (stop, address) = (stop.clone(), server.address);
+            std::thread::spawn(move || flood(kind, address, &stop))
+        })
+        .collect();
+    wait_until("limited", || server.stats().limited > 0 && server.stats().ignored > 0);
+
+    // By UDP with a cookie, as resolvers ask: again when nothing comes.
+    let udp = server.udp();
+    udp.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let deadline = Instant::now() + WAIT;
+    let mut cookie = vec![7; 8];
+    let (mut answered, mut buffer) = (0, [0; 600]);
+    while answered < ANSWERS {
+        assert!(Instant::now() < deadline, "{answered} answers by UDP");
+        udp.send(&with_cookie(&query(answered), &cookie)).unwrap();
+        let Ok(length) = udp.recv(&mut buffer) else { continue };
+        if buffer[1] != answered {
+            continue;
+        }
+        cookie = buffer[length - 24..length].to_vec();
+        // BADCOOKIE means: again with this one.
+        if buffer[3] & 15 == 0 {
+            answered += 1;
+        }
+    }
+    let mut tcp = server.connect();
+    for id in 0..ANSWERS {
+        tcp.write_all(&framed(&query(id))).unwrap();
+        assert_soa(&read_framed(&mut tcp), id);
+    }
+    stop.store(true, Ordering::Relaxed);
+    floods.into_iter().for_each(|flood| flood.join().unwrap());
+}
+
+/// Sends nonsense, or good queries from many addresses of the honest client's network.
+fn flood(kind: u8, server: SocketAddr, stop: &AtomicBool) {
+    let sockets: Vec<UdpSocket> =
+        (2..34).map(|host| UdpSocket::bind((Ipv4Addr::new(127, 0, 0, host), 0)).unwrap()).collect();
+    let mut random = 1u64;
+    for socket in sockets.iter().cycle().take_while(|_| !stop.load(Ordering::Relaxed)) {
+        let packet = if kind == 0 {
+            let bytes = std::iter::repeat_with(|| {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (random >> 33) as u8
+            });
+            bytes.take(60).collect()
+        } else {
+            query(1)
+        };
+        // A full buffer is a flood as well.
+        let _ = socket.send_to(&packet, server);
+    }
+}
+
+/// A query with a cookie.
+fn with_cookie(query: &[u8], cookie: &[u8]) -> Vec<u8> {
+    let mut packet = query.to_vec();
+    packet[11] = 1;
+    packet.extend([0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 4 + cookie.len() as u8]);
+    packet.extend([0, 10, 0, cookie.len() as u8]);
+    packet.extend_from_slice(cookie);
+    packet
+}
