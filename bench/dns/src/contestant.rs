@@ -48,15 +48,26 @@ pub struct Contestant {
 impl Contestant {
     /// Starts it with `count` tasks' names and waits until it answers for the last of them.
     pub fn start(kind: Kind, count: usize) -> Outcome<Contestant> {
+        Contestant::start_changing(kind, count, None)
+    }
+
+    /// The same; Waymark's apps get new tasks meanwhile, so many a second.
+    pub fn start_changing(kind: Kind, count: usize, changes: Option<u32>) -> Outcome<Contestant> {
         let (files, address) = (TempDir::new()?, free_address()?);
         // Servers that give up root must be able to read it.
         fs::set_permissions(files.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         let mut command = Command::new("taskset");
-        command.args(["-c", &crate::SERVER_CPU.to_string()]);
+        // With changes, the thread that makes them needs a processor of its own.
+        let cpus = match changes {
+            None => crate::SERVER_CPU.to_string(),
+            Some(_) => format!("{},{}", crate::SERVER_CPU, crate::LOAD_CPU),
+        };
+        command.args(["-c", &cpus]);
         match &kind {
             Kind::Waymark => {
                 command.arg(std::env::current_exe()?).arg("serve");
                 command.args([count.to_string(), address.to_string()]);
+                command.args(changes.map(|changes| changes.to_string()));
             }
             Kind::Nsd => {
                 fs::write(files.path().join("mesos.zone"), names::zone_file(count)?)?;

@@ -28,7 +28,6 @@ impl Transport {
 #[derive(Clone, Copy, Debug)]
 pub struct Answered {
     pub answers: u64,
-    pub lost: u64,
     pub per_second: f64,
 }
 
@@ -53,7 +52,6 @@ pub fn run(server: SocketAddr, by: Transport, file: &Path, seconds: u32) -> Outc
     }
     Ok(Answered {
         answers: number("Queries completed:")? as u64,
-        lost: number("Queries lost:")? as u64,
         per_second: number("Queries per second:")?,
     })
 }

@@ -12,6 +12,7 @@ mod contestant;
 mod load;
 mod names;
 mod serve;
+mod updates;
 mod wire;
 
 use std::error::Error;
@@ -32,7 +33,8 @@ const STRETCH: u32 = 3;
 /// At most so many different queries are asked, one after the other and again.
 const QUERIES: usize = 100_000;
 
-const USAGE: &str = "usage: waymark-bench-dns [--tasks N,N…] [--rounds N] [--mesos-dns PROGRAM]";
+const USAGE: &str = "usage: waymark-bench-dns [--tasks N,N…] [--rounds N] [--mesos-dns PROGRAM]
+       waymark-bench-dns updates TASKS ROUNDS";
 
 /// What is to be compared.
 struct Options {
@@ -49,6 +51,7 @@ fn main() -> Outcome<()> {
         ["serve", count, address, changes] => {
             serve::serve(count.parse()?, address.parse()?, Some(changes.parse()?))
         }
+        ["updates", tasks, rounds] => updates::compare(tasks.parse()?, rounds.parse()?),
         _ => compare(&options(&words)?),
     }
 }
@@ -119,8 +122,8 @@ fn stretch(
     let before = contestant.cpu()?;
     let answered = load::run(contestant.address, transport, queries, STRETCH)?;
     let cpu = contestant.cpu()? - before;
-    if answered.answers == 0 || answered.lost * 100 > answered.answers {
-        return Err(format!("{} lost too much: {answered:?}", contestant.kind.name()).into());
+    if answered.answers == 0 {
+        return Err(format!("{} answers nothing", contestant.kind.name()).into());
     }
     Ok(Measured {
         micros: cpu.as_secs_f64() * 1e6 / answered.answers as f64,

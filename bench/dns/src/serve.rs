@@ -27,7 +27,8 @@ pub fn serve(count: usize, address: SocketAddr, changes: Option<u32>) -> Outcome
     }
     let _server = Server::start(&dns, Sockets::bind(&[address], 1)?)?;
     // Without changes: for longer than anybody measures.
-    let pause = changes.map_or(Duration::from_secs(1 << 30), |n| Duration::from_secs(1) / n.max(1));
+    let changes = changes.filter(|changes| *changes > 0);
+    let pause = changes.map_or(Duration::from_secs(1 << 30), |n| Duration::from_secs(1) / n);
     let mut next = Instant::now();
     for round in 1usize.. {
         next += pause;
