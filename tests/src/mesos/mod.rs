@@ -14,15 +14,17 @@ pub use network::Network;
 pub use security::{Identity, MesosTls};
 pub use task::MesosTask;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::waymark::profile_folder;
-use crate::{eventually, raw_exchange, repository};
+use crate::{eventually, repository};
 use process::{Place, Process, command};
 
 /// The port of every master.
@@ -297,10 +299,7 @@ impl Mesos {
         java.arg(&file);
         self.zookeeper = Some(self.start_process(java, Place::Here, "zookeeper"));
         let server = SocketAddr::from((address, ZOOKEEPER_PORT));
-        eventually("ZooKeeper serves", || {
-            let answer = raw_exchange(server, b"srvr").ok()?;
-            String::from_utf8_lossy(&answer).contains("Mode:").then_some(())
-        });
+        eventually("ZooKeeper serves", || serves(server).then_some(()));
     }
 
     /// Kills a master.
@@ -398,6 +397,19 @@ impl Drop for Mesos {
             }
         }
     }
+}
+
+/// Whether ZooKeeper serves; one that just starts accepts connections and says nothing.
+fn serves(server: SocketAddr) -> bool {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(server)?;
+        stream.set_read_timeout(Some(Duration::from_millis(300)))?;
+        stream.write_all(b"srvr")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    ask().is_ok_and(|answer| answer.contains("Mode:"))
 }
 
 fn agent_address(network: &Network, n: usize) -> Ipv4Addr {
