@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -81,12 +82,22 @@ fn networks(list: &Networks) -> AccessList {
 }
 
 fn forward_config(s: &Settings, own: &[SocketAddr]) -> ForwardConfig {
+    let usual = ForwardConfig::default();
+    let timeout = match s.dns_resolver_timeout.0 {
+        0 => usual.timeout,
+        seconds => Duration::from_secs(seconds.into()),
+    };
     ForwardConfig {
         domain: s.domain.0.clone(),
         resolvers: servers(&s.dns_resolvers),
         zone_resolvers: s.dns_zone_resolvers.clone().unwrap_or_default().0,
         own_addresses: own.to_vec(),
-        ..ForwardConfig::default()
+        deadline: usual.deadline.max(timeout),
+        timeout,
+        race: s.dns_race,
+        cache_entries: s.dns_cache_entries.0,
+        serve_stale: Duration::from_secs(s.dns_serve_stale.0.into()),
+        ..usual
     }
 }
 

@@ -175,6 +175,22 @@ settings! {
         /// Networks for which other DNS servers are asked; others are refused.
         dns_allow_recursion: Option<Networks> = Unset("loopback and private networks"), "LIST";
 
+        /// How long another DNS server may be silent; the next one is asked meanwhile.
+        ///
+        /// 0s means 5s, as in Mesos-DNS.
+        dns_resolver_timeout: Seconds = Text("5s"), "TIME";
+
+        /// Ask the first two DNS servers of a list at once; the first answer counts.
+        dns_race: bool = Text("false"), "BOOL";
+
+        /// Answers of other DNS servers that are kept; 0 = none.
+        dns_cache_entries: Count<0, 10_000_000> = Text("10000"), "N";
+
+        /// How long after its time a kept answer is still given when no DNS server can be reached.
+        ///
+        /// 0s means never.
+        dns_serve_stale: Seconds = Text("24h"), "TIME";
+
         /// Networks that may fetch the whole zone (AXFR, IXFR).
         dns_allow_transfer: Option<Networks> = Unset("nobody"), "LIST";
 
