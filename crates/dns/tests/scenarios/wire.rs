@@ -137,6 +137,7 @@ fn line(record: &Record<ParsedName<&[u8]>, Data<'_>>) -> String {
             name_text(&srv.target())
         ),
         AllRecordData::Ns(ns) => name_text(&ns.nsdname()),
+        AllRecordData::Ptr(ptr) => name_text(&ptr.ptrdname()),
         other => other.to_string(),
     };
     let (owner, ttl) = (name_text(&record.owner()), record.ttl().as_secs());
