@@ -9,9 +9,11 @@
 //! ```
 //!
 //! Everything up to `answer` is pure; `output` follows the catalog and publishes zones; `server`
-//! moves packets. An answer takes no lock that an update holds. Names outside the domain are
-//! [`forward`]'s; secondaries get the zone, and what changes of it, from `transfer`. Nothing here changes the catalog, or judges the health of a task: only tasks
-//! that the catalog calls ready have names.
+//! moves packets, and `respond` says what becomes of each: who may ask (`access`), cookies
+//! (`cookie`), how often (`rate_limit`), and whether the answer is made here. An answer takes no
+//! lock that an update holds. Names outside the domain are [`forward`]'s; secondaries get the zone,
+//! and what changes of it, from `transfer`. Nothing here changes the catalog, or judges the health
+//! of a task: only tasks that the catalog calls ready have names.
 //!
 //! To use it: [`Dns::new`], [`Sockets::bind`], then [`Dns::follow`] on a runtime and
 //! [`Server::start`], which makes threads of its own.
