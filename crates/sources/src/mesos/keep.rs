@@ -39,12 +39,13 @@ pub(crate) struct Word {
 /// still true.
 pub(crate) async fn keep(
     file: Option<PathBuf>,
+    places: Vec<String>,
     words: watch::Receiver<Word>,
     freshness: Freshness,
 ) {
     let Some(file) = file else { return std::future::pending().await };
     let (writing, written) = (Arc::default(), words.borrow().version);
-    let mut keeper = Keeper { file, words, writing, written };
+    let mut keeper = Keeper { file, places, words, writing, written };
     let mut told = false;
     loop {
         match timeout(MARK, keeper.words.changed()).await {
@@ -76,6 +77,8 @@ pub(crate) async fn keep(
 /// Writes what is told; when it is dropped, too, if that was not written yet.
 struct Keeper {
     file: PathBuf,
+    /// Where the cluster is looked for.
+    places: Vec<String>,
     words: watch::Receiver<Word>,
     /// Held by whoever writes: all write beside the file under one name.
     writing: Arc<Mutex<()>>,
@@ -89,7 +92,7 @@ impl Keeper {
         let Word { cluster, version, saved } = self.words.borrow_and_update().clone();
         self.written = version;
         let version = version.saturating_add(RESERVED);
-        let word = LastWord { cluster, version, saved };
+        let word = LastWord { cluster, places: self.places.clone(), version, saved };
         let (file, writing) = (self.file.clone(), self.writing.clone());
         move || {
             let _alone = writing.lock().unwrap_or_else(PoisonError::into_inner);

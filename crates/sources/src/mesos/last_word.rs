@@ -30,6 +30,8 @@ const MAX_FILE: u64 = 4 << 30;
 /// A word from disk.
 pub(crate) struct LastWord {
     pub cluster: Cluster,
+    /// Where the cluster was looked for: each master or ZooKeeper server with its path.
+    pub places: Vec<String>,
     /// No version above this one was published.
     pub version: Version,
     /// When it was last known to be true.
@@ -62,6 +64,7 @@ struct Begin {
     format: u32,
     version: Version,
     saved_ms: u64,
+    places: Vec<String>,
     masters: Option<MastersLine>,
 }
 
@@ -141,13 +144,14 @@ pub(crate) fn load(file: &Path) -> Result<Option<LastWord>, Unreadable> {
     let mut lines = BufReader::new(opened).split(b'\n').zip(1..).map(|(text, line)| {
         serde_json::from_slice::<Line>(&text?).map_err(|error| Unreadable::Line { line, error })
     });
-    let Some(Line::Begin(begin)) = lines.next().transpose()? else {
+    let Some(Line::Begin(mut begin)) = lines.next().transpose()? else {
         return Err(Unreadable::Content("the beginning is missing"));
     };
     if begin.format != FORMAT {
         return Err(Unreadable::Content("another format than this version of Waymark writes"));
     }
-    let mut cluster = Cluster { masters: begin.masters.map(masters_of), ..Cluster::default() };
+    let masters = begin.masters.take().map(masters_of);
+    let mut cluster = Cluster { masters, ..Cluster::default() };
     let mut agents = HashMap::new();
     let mut whole = false;
     for line in lines {
@@ -175,7 +179,8 @@ pub(crate) fn load(file: &Path) -> Result<Option<LastWord>, Unreadable> {
     let written = UNIX_EPOCH.checked_add(Duration::from_millis(begin.saved_ms));
     let marked = metadata.modified().ok();
     let saved = written.max(marked).ok_or(Unreadable::Content("a time out of range"))?;
-    Ok(Some(LastWord { cluster, version: begin.version, saved }))
+    let Begin { places, version, .. } = begin;
+    Ok(Some(LastWord { cluster, places, version, saved }))
 }
 
 /// Notes, as the file's time, that the word in it was still true then.
@@ -211,6 +216,7 @@ fn write(word: &LastWord, out: &mut impl Write) -> io::Result<()> {
         format: FORMAT,
         version: word.version,
         saved_ms: u64::try_from(saved_ms).unwrap_or(u64::MAX),
+        places: word.places.clone(),
         masters: word.cluster.masters.as_deref().map(masters_line),
     }))?;
     for agent in word.cluster.agents.values() {
@@ -356,7 +362,8 @@ mod tests {
         let master = Master { addresses: vec![IpAddr::from([10, 0, 0, 1])], port: 5050 };
         state.set_masters(Masters { leader: Some(master.clone()), all: vec![master] });
         let saved = UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
-        LastWord { cluster: state.refresh(&Literals).clone(), version: 77, saved }
+        let (cluster, places) = (state.refresh(&Literals).clone(), vec!["a:5050".to_owned()]);
+        LastWord { cluster, places, version: 77, saved }
     }
 
     #[test]
@@ -369,7 +376,7 @@ mod tests {
             save(&file, &word).unwrap();
             let loaded = load(&file).unwrap().unwrap();
             assert_eq!(loaded.cluster, word.cluster);
-            assert_eq!(loaded.version, word.version);
+            assert_eq!((loaded.version, loaded.places), (word.version, word.places.clone()));
             let later = word.saved + Duration::from_secs(2_000_000_000);
             mark(&file, later).unwrap();
             assert_eq!(load(&file).unwrap().unwrap().saved, later);

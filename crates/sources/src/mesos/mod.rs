@@ -114,7 +114,7 @@ impl MesosSource {
         let MesosSource { config, masters, client, freshness, status, file, last } = self;
         let mut published = None;
         let (word, words) = watch::channel(Word::default());
-        if let Some(LastWord { cluster, saved, .. }) = last {
+        if let Some(LastWord { cluster, saved, .. }) = last.filter(|last| is_of(last, &config)) {
             let age = SystemTime::now().duration_since(saved).unwrap_or_default();
             tracing::info!(?age, tasks = cluster.tasks(), "serving the last state on disk");
             freshness.restored(Instant::now(), age, "from disk; no master has been heard yet");
@@ -132,7 +132,7 @@ impl MesosSource {
             all = published.as_ref().map(masters_before).unwrap_or_default();
         }
         let (found, detected) = watch::channel(Detected { leader: None, all });
-        let keeping = keep::keep(file, words, freshness.clone());
+        let keeping = keep::keep(file, places(&config), words, freshness.clone());
         let warning = zookeeper::watch_for_leader(config.zk_detection_timeout, detected.clone());
         let target = config.zk.clone();
         let detecting = async {
@@ -171,6 +171,26 @@ fn masters_of(config: &MesosConfig) -> Result<Vec<HostPort>, MesosConfigError> {
         place.ok_or_else(|| MesosConfigError::BadMaster(text.clone()))
     };
     config.masters.iter().map(read).collect()
+}
+
+/// Where the cluster is looked for, without credentials.
+fn places(config: &MesosConfig) -> Vec<String> {
+    let servers = config
+        .zk
+        .iter()
+        .flat_map(|zk| zk.servers.iter().map(|server| format!("zk://{server}{}", zk.path)));
+    servers.chain(config.masters.iter().cloned()).collect()
+}
+
+/// Whether a word is of the cluster that is looked for now: settings may grow, but a word that has
+/// no place in common with them is of another cluster.
+fn is_of(last: &LastWord, config: &MesosConfig) -> bool {
+    let places = places(config);
+    let same = last.places.iter().any(|place| places.contains(place));
+    if !same {
+        tracing::warn!(of = ?last.places, "the last state on disk is of another cluster; not used");
+    }
+    same
 }
 
 /// The masters that an earlier run knew, the leader first.

@@ -145,6 +145,8 @@ async fn the_last_state_serves_when_everything_is_down() {
     server.answer(move |_| Reply::json(&good));
     let mut config = config(&[&at]);
     (config.subscribe, config.data_dir) = (false, Some(directory.path().to_owned()));
+    // ZooKeeper is down all the time; the list is there at first only.
+    config.zk = Some(ZkTarget::parse("zk://127.0.0.1:1/mesos").unwrap());
     let before = {
         let following = Following::start(config.clone());
         following.until_tasks(2).await;
@@ -153,9 +155,8 @@ async fn the_last_state_serves_when_everything_is_down() {
         following.reader.latest()
     };
     server.answer(|_| Reply::Close);
-    // ZooKeeper is down as well, so that the masters are those that were known.
+    let mut other = config.clone();
     config.masters.clear();
-    config.zk = Some(ZkTarget::parse("zk://127.0.0.1:1/mesos").unwrap());
     let following = Following::start(config);
     following
         .until(|catalog, standing, _| {
@@ -170,6 +171,11 @@ async fn the_last_state_serves_when_everything_is_down() {
     following.until_tasks(2).await;
     let changes = following.reader.latest().cluster.group_changes_since(&restored.cluster).count();
     assert_eq!(changes, 0);
+    // It is not the word of another cluster.
+    (other.zk, other.masters) = (None, vec!["127.0.0.1:1".to_owned()]);
+    let following = Following::start(other);
+    following.until(|_, _, report| report.failures > 1).await;
+    assert_eq!(following.reader.latest().version, 0);
 }
 
 #[tokio::test]
