@@ -12,7 +12,8 @@
 //!   is no room (RFC 2181 §9); Mesos-DNS draws one address, and sets TC;
 //! - EDNS(0) is spoken (RFC 6891), with at most 1232 bytes over UDP;
 //! - ANY gives one set, addresses before services (RFC 8482 §4.1);
-//! - RA is 0, since nothing is forwarded; what is outside the domain is REFUSED, DS is not special;
+//! - what is outside the domain is REFUSED here (what is forwarded never comes here), DS is not
+//!   special;
 //! - other classes, TSIG and transfers are REFUSED (who may transfer gets another answer, from
 //!   `transfer`), other opcodes NOTIMP, more or less than one question FORMERR; Mesos-DNS takes no
 //!   notice of any of these;
