@@ -340,7 +340,10 @@ fn the_last_state_outlives_the_master_and_a_restart() {
     let copy = kept.path().join("mesos-state.json");
     eventually("the state is kept", || fs::copy(&file, &copy).ok());
     drop(served);
-    let again = Setting::new(json!({"masters": ["127.0.0.1:1"], "dataDir": kept.path()}));
+    // The same master, which makes no sense any more.
+    *master.state.lock().unwrap() = Value::Null;
+    let masters = [master.address.to_string()];
+    let again = Setting::new(json!({"masters": masters, "dataDir": kept.path()}));
     let log = again.folder.path().join("log");
     let child = again.command().stderr(File::create(log).unwrap()).spawn().unwrap();
     let mut served = Served { setting: again, child: Some(child), endpoints: Value::Null };
