@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story fails by panicking")]
 
 use std::net::IpAddr;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -105,6 +106,12 @@ fn the_last_names_are_served_when_everything_is_down() {
         let version = dns.get("/v1/version").json();
         assert_eq!(version["Source"], "stale", "{version}");
         assert_ne!(version["SourceTrouble"], "");
+        let told = dns.dig("version.mesos", "TXT").texts;
+        assert!(told[0].contains("source=stale"), "{told:?}");
+        let server = format!("@{}", dns.dns().ip());
+        let dig = Command::new("dig").args([&server, "web.marathon.mesos"]).output().unwrap();
+        let dig = String::from_utf8_lossy(&dig.stdout).into_owned();
+        assert!(dig.contains("EDE: 3 (Stale Answer)"), "{dig}");
     }
     // What comes back is taken over at once, and what is gone goes.
     mesos.start_master(0);
