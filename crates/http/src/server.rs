@@ -161,3 +161,6 @@ pub async fn stop_asked(stopped: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone: all has stopped.
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
+
+#[cfg(test)]
+mod tests;
