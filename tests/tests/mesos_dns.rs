@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use waymark_stories::{Reply, binary, eventually, get, repository, request, resolve};
 
+/// What `-version` prints.
+const VERSION: &[u8] = concat!(env!("CARGO_PKG_VERSION"), "\n").as_bytes();
+
 /// A master that serves one state, and no stream of events.
 struct Master {
     address: SocketAddr,
@@ -194,7 +197,7 @@ fn the_command_line_is_that_of_mesos_dns() {
     for arguments in [&["-version"][..], &["--version"], &["-v", "2", "-version=true"]] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(0));
-        assert_eq!(output.stdout, b"0.1.0\n");
+        assert_eq!(output.stdout, VERSION);
     }
     let help = run(&["--help"]);
     let text = String::from_utf8_lossy(&help.stdout).into_owned();
@@ -209,7 +212,7 @@ fn the_command_line_is_that_of_mesos_dns() {
     let folder = TempDir::new().unwrap();
     let link = folder.path().join("mesos-dns");
     std::os::unix::fs::symlink(binary(), &link).unwrap();
-    assert_eq!(Command::new(&link).arg("-version").output().unwrap().stdout, b"0.1.0\n");
+    assert_eq!(Command::new(&link).arg("-version").output().unwrap().stdout, VERSION);
 }
 
 #[test]
@@ -244,7 +247,7 @@ fn a_taken_port_is_named() {
     let port = taken.local_addr().unwrap().port();
     let setting = Setting::new(json!({"masters": ["127.0.0.1:1"], "port": port}));
     let message = setting.refused(1);
-    assert!(message.contains("port: cannot listen on"), "{message}");
+    assert!(message.contains("error: port: cannot listen on"), "{message}");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let setting = Setting::new(json!({"masters": ["127.0.0.1:1"], "httpport": port}));
@@ -326,7 +329,7 @@ fn names_and_api_of_a_master_without_events() {
     assert_eq!((&told["exists"], &told["records"]), (&json!(false), &json!([])));
     // The name was given out a moment ago.
     let lease = served.get("/v1/lease?task=web.1").json();
-    assert!(lease["leased"] == true && lease["seconds"].as_f64().unwrap() > 50.0, "{lease}");
+    assert!(lease["leased"] == true && lease["seconds"].as_f64().unwrap() > 0.0, "{lease}");
 }
 
 #[test]
