@@ -4,9 +4,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use waymark_catalog::{Output, Standing};
-use waymark_dns::Dns;
 use waymark_dns::forward::ForwardStats;
 use waymark_dns::stats::{RCODES, Stats, TRANSPORTS, TYPES};
+use waymark_dns::{Dns, TransferStats};
 use waymark_proxy::{ListenerState, PortStats, Totals};
 use waymark_sources::mesos::{MesosReport, Mode};
 
@@ -52,6 +52,22 @@ pub fn dns(out: &mut String, dns: &Dns) {
     let help = "Names with records, once for each app or group of tasks that has them.";
     Family::gauge(out, "waymark_dns_zone_names", help).sample("", dns.names());
     queries(out, &dns.stats());
+    transfers(out, &dns.transfer_stats());
+}
+
+/// What secondaries have got.
+fn transfers(out: &mut String, stats: &TransferStats) {
+    let mut family = Family::counter(out, "waymark_dns_transfers", "Answers to AXFR and IXFR.");
+    for (kind, n) in [
+        ("whole", stats.whole),
+        ("changes", stats.changes),
+        ("unchanged", stats.unchanged),
+        ("refused", stats.refused),
+    ] {
+        family.sample(&format!("kind=\"{kind}\""), n);
+    }
+    let help = "Bytes of changes kept for IXFR.";
+    Family::gauge(out, "waymark_dns_journal_bytes", help).sample("", stats.journal_bytes);
 }
 
 /// The DNS server's counters.

@@ -6,9 +6,13 @@
 use std::ops::ControlFlow;
 
 use super::journal::Change;
-use super::record::{self, Record};
+use super::record::Record;
 use crate::message::qtype;
 use crate::zone::{Data, Zone};
+
+/// What a packed record takes at least, all but the rarest, in bytes: bounds the work for a change
+/// that will not fit.
+const USUAL: usize = 32;
 
 /// The data of the SOA record as it was at a serial (RFC 1035 §3.3.13).
 pub fn soa(zone: &Zone, serial: u32) -> Vec<u8> {
@@ -39,7 +43,7 @@ pub fn each(zone: &Zone, mut give: impl FnMut(Record<'_>) -> ControlFlow<()>) ->
 /// What changed from one zone to a later one; `None` when it is more than `limit` bytes. The cost
 /// is that of the contributors that differ.
 pub fn between(before: &Zone, after: &Zone, limit: usize) -> Option<Change> {
-    let difference = after.changes_since(before, limit / record::SHORTEST)?;
+    let difference = after.changes_since(before, limit / USUAL)?;
     let mut bytes = Vec::new();
     let mut pack = |records: &[crate::zone::Record]| {
         let mut packed = Vec::new();

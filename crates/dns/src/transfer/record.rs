@@ -15,7 +15,7 @@ pub struct Record<'r> {
 }
 
 /// The length of a packed record without owner and data: their lengths, type and TTL.
-pub const SHORTEST: usize = 1 + 2 + 4 + 2;
+const SHORTEST: usize = 1 + 2 + 4 + 2;
 
 impl<'r> Record<'r> {
     /// Appends the record in packed form and says whether it could: an owner of more than 255 bytes
