@@ -152,15 +152,22 @@ impl Dns {
         }
         let now = Instant::now();
         if self.transfers.is_used() {
-            // Secondaries hand out what is gone a little longer, and note no leases here.
-            let end = self.moment(now).lease_end(self.config.ttl.saturating_add(transfer::LAG));
-            gone.iter().for_each(|lease| lease.note(end));
+            self.lease_to_secondaries(now, &old, builder.zone());
         }
         self.applied.store(after.version, Ordering::Release);
         drop(old);
         self.leases.release(now, &gone);
         self.versions.send_replace(after.version);
         tracing::debug!(version = after.version, "names follow the catalog");
+    }
+
+    /// Secondaries hand out what is gone a little longer, and note no leases here.
+    fn lease_to_secondaries(&self, now: Instant, before: &Zone, after: &Zone) {
+        let now = self.moment(now);
+        for records in after.slots.changes(&before.slots).filter_map(|(_, before, _)| before) {
+            let end = now.lease_end(records.longest_ttl.saturating_add(transfer::LAG));
+            records.leases().iter().for_each(|lease| lease.note(end));
+        }
     }
 
     /// A copy of the zone, to be kept for as long as one likes: it delays nothing.

@@ -102,6 +102,31 @@ fn applied_waits_for_answers_in_the_making() {
     follower.join().unwrap();
 }
 
+/// Secondaries may have handed out what nobody asked us for.
+#[test]
+fn what_secondaries_have_is_leased_when_it_goes() {
+    for secondaries in [false, true] {
+        let mut config = config();
+        if secondaries {
+            config.transfer.allow = crate::access::AccessList::everybody();
+        }
+        let (mut writer, reader) = Writer::new(0);
+        let dns = Arc::new(Dns::new(config).unwrap());
+        let follower = following(&dns, reader);
+        writer.publish([shop(&["a"])]);
+        wait_until("named", || dns.applied() == 1);
+        let start = Instant::now();
+        writer.publish([shop(&[])]);
+        wait_until("gone", || dns.applied() == 2);
+        let lease = dns.in_use(&TaskId::from_text("a")).lease_until;
+        let ttl = Duration::from_secs(5 + u64::from(transfer::LAG));
+        assert_eq!(lease.is_some_and(|until| until > start + ttl), secondaries);
+        assert_eq!(lease.is_some(), secondaries);
+        drop(writer);
+        follower.join().unwrap();
+    }
+}
+
 /// While threads answer all the time: no answer from a zone older than what is applied, and no
 /// lease that grows after its task is gone.
 #[test]
