@@ -12,7 +12,7 @@ use waymark_dns::http::{
 };
 use waymark_dns::naming::LabelRule;
 use waymark_dns::rate_limit::RateLimit;
-use waymark_dns::{DnsConfig, IpSource, Policy, TransferConfig};
+use waymark_dns::{DnsConfig, IpSource, NearFirst, Policy, TransferConfig};
 use waymark_http::{BasicAuth, Tls, TlsError};
 use waymark_sources::mesos::{IamConfig, MesosAuth, MesosConfig, MesosTls};
 
@@ -108,6 +108,8 @@ pub fn dns(loaded: &Loaded, freshness: Freshness, forwarder: &Forwarder) -> DnsC
         label_rule: if config.enforce_rfc952 { LabelRule::Rfc952 } else { LabelRule::default() },
         ip_sources: config.ip_sources.0.iter().map(|source| ip_source(*source)).collect(),
         health_aware: config.health_aware,
+        reverse: config.reverse,
+        near_first: config.near_first.then(NearFirst::default),
         freshness: Some(freshness),
         // The process before this one may have told clients of them.
         leased_at_start: true,

@@ -12,7 +12,7 @@ use waymark_dns::access::AccessList;
 use waymark_dns::forward::{ForwardConfig, Forwarder};
 use waymark_dns::http::{self, ConfigView, HttpConfig, HttpLimits};
 use waymark_dns::rate_limit::RateLimit;
-use waymark_dns::{Dns, DnsConfig, Policy, Sockets, TransferConfig};
+use waymark_dns::{Dns, DnsConfig, NearFirst, Policy, Sockets, TransferConfig};
 
 use super::StartError;
 use super::dns_threads::DnsThreads;
@@ -129,6 +129,8 @@ fn dns_config(s: &Settings, host_ip: IpAddr, forwarder: Option<Forwarder>) -> Dn
             notify_from: Some(s.listen).filter(|ip| !ip.is_unspecified()),
             ..TransferConfig::default()
         },
+        reverse: !s.dns_no_reverse,
+        near_first: s.dns_near_first.then(NearFirst::default),
         seed: rand::random(),
         ..DnsConfig::default()
     }

@@ -159,6 +159,12 @@ settings! {
         /// Loopback and private networks have no limit.
         dns_rate_limit: Count<0, 10_000_000> = Text("1000"), "N";
 
+        /// Do not answer which names the addresses of tasks and agents have (PTR).
+        dns_no_reverse: bool = Text("false"), "BOOL";
+
+        /// Put addresses in the client's own network first: one /24, or one /64 with IPv6.
+        dns_near_first: bool = Text("false"), "BOOL";
+
         /// Ask other DNS servers for names outside the domain, for those in `dns-allow-recursion`.
         ///
         /// Without it such names are refused.

@@ -148,6 +148,13 @@ settings! {
 
         /// Leave out tasks whose health check fails, or whose first result is not known yet.
         new health_aware "healthAware": bool = "false";
+
+        /// Answer which names the addresses of tasks, agents and masters have (PTR). Those of other
+        /// addresses are forwarded.
+        new reverse "reverse": bool = "true";
+
+        /// Put addresses in the client's own network first: one /24, or one /64 with IPv6.
+        new near_first "nearFirst": bool = "false";
     }
     "Records" {
         /// Seconds for which clients may keep a record.
