@@ -23,6 +23,8 @@ pub(crate) struct Intake {
     /// How many of them had ended or could be read.
     pub tasks_sound: usize,
     pub skipped: Skipped,
+    /// Host ports read so far, over all tasks.
+    pub ports: usize,
     names: HashSet<Arc<str>, RandomState>,
     unlisted: HashMap<Arc<str>, Arc<ClusterAgent>, RandomState>,
 }

@@ -266,12 +266,13 @@ impl RawTask {
         let mut text = None;
         let sink = &mut |_: &mut Intake, resource: Option<Resource>| {
             let Some(resource) = resource.filter(|r| r.is_ports) else { return };
-            ports.extend(resource.ports);
+            let room = ports::MAX_PORTS.saturating_sub(ports.len());
+            ports.extend(resource.ports.into_iter().take(room));
         };
         json::list_or_member(map, intake, "ports", &mut text, sink)?;
         match text {
             Some(text) => {
-                if !ports::from_text(&text, ports) {
+                if !ports::from_text(&text, ports, &mut intake.ports) {
                     intake.skip("port range that is none");
                 }
             }
@@ -420,7 +421,8 @@ impl Object for Resource {
                 let ports = &mut self.ports;
                 json::list_or_in::<Range, _>(map, intake, "range", &mut |intake, range| {
                     let range = range.and_then(|range| Some((range.begin?, range.end?)));
-                    if !range.is_some_and(|(begin, end)| ports::add(begin, end, ports)) {
+                    let taken = &mut intake.ports;
+                    if !range.is_some_and(|(begin, end)| ports::add(begin, end, ports, taken)) {
                         intake.skip("port range that is none");
                     }
                 })?;

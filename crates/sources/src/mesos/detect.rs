@@ -51,16 +51,16 @@ impl ZkTarget {
     /// Reads the `zk://` form.
     pub fn parse(text: &str) -> Result<ZkTarget, ZkTargetError> {
         let rest = text.strip_prefix("zk://").ok_or(ZkTargetError::Scheme)?;
-        let (authority, path) = rest.split_once('/').ok_or(ZkTargetError::NoPath)?;
+        // A password may hold an `@` or a slash.
+        let (digest, place) = match rest.rsplit_once('@') {
+            Some((digest, place)) => (Some(digest.to_owned()), place),
+            None => (None, rest),
+        };
+        let (servers, path) = place.split_once('/').ok_or(ZkTargetError::NoPath)?;
         let path = path.trim_end_matches('/');
         if path.is_empty() || path.split('/').any(str::is_empty) {
             return Err(ZkTargetError::NoPath);
         }
-        // A password may hold an `@`.
-        let (digest, servers) = match authority.rsplit_once('@') {
-            Some((digest, servers)) => (Some(digest.to_owned()), servers),
-            None => (None, authority),
-        };
         let servers = servers.split(',').map(server).collect::<Result<_, _>>()?;
         Ok(ZkTarget { servers, path: format!("/{path}"), digest })
     }

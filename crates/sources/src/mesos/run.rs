@@ -495,7 +495,13 @@ impl Follower {
 fn falls_back(trouble: &Trouble) -> bool {
     let broken = matches!(
         trouble,
-        Trouble::Parse(_) | Trouble::Framing(_) | Trouble::Timeout(_) | Trouble::OldStream(_)
+        Trouble::Parse(_)
+            | Trouble::Framing(_)
+            | Trouble::Timeout(_)
+            | Trouble::OldStream(_)
+            | Trouble::Http(_)
+            | Trouble::Status(_)
+            | Trouble::StreamEnded
     );
     broken || trouble.is_refusal()
 }

@@ -14,6 +14,10 @@ use super::http::{Ask, Client, MAX_BODY};
 
 /// So many heartbeats may be missing.
 const MISSED: u32 = 3;
+/// Heartbeats are waited for as if they came no more often than this, and no more seldom than the
+/// next, whatever a master says.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+const LONGEST_INTERVAL: Duration = Duration::from_secs(600);
 
 /// The longest that the small questions beside the stream may take.
 const SMALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -79,9 +83,9 @@ impl Stream {
         timeout(within, opening).await.unwrap_or(Err(Trouble::Timeout(within)))
     }
 
-    /// Says how often heartbeats come.
+    /// Says how often heartbeats come; what makes no sense counts as the nearest that does.
     pub fn expect_heartbeats(&mut self, every: Duration) {
-        self.patience = every.saturating_mul(MISSED);
+        self.patience = every.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL).saturating_mul(MISSED);
     }
 
     /// The next record. Can be dropped while waiting without losing anything.

@@ -112,7 +112,7 @@ async fn a_stream_that_ends_is_silent_or_has_a_gap_is_made_anew() {
 
 #[tokio::test]
 async fn masters_without_the_stream_are_polled() {
-    for status in [400, 401, 404, 406, 501] {
+    for status in [400, 401, 404, 406, 500, 501, 502] {
         let server = Server::start().await;
         let at = server.addr.to_string();
         let good = state(&at, 2);
