@@ -177,8 +177,16 @@ impl Dns {
 
     /// Counts every task as told to somebody at the start, also those that have no names (yet).
     fn lease_all(&self, catalog: &Catalog) {
-        let start = self.moment(self.started);
-        let end = |labels| start.lease_end(own_ttl(labels).unwrap_or(self.config.ttl));
+        // Secondaries go on with what the process before gave them until they hear of this one.
+        let (from, lag) = match self.transfers.is_used() {
+            true => (Instant::now(), transfer::LAG),
+            false => (self.started, 0),
+        };
+        let start = self.moment(from);
+        let end = |labels| {
+            let ttl = own_ttl(labels).unwrap_or(self.config.ttl);
+            start.lease_end(ttl.saturating_add(lag))
+        };
         for app in catalog.apps.values() {
             self.leases.assume(app.tasks.iter().map(|task| &task.id), end(&app.labels));
         }

@@ -113,7 +113,7 @@ impl RateLimiter {
             *busy_until = next;
             return Limited::No;
         }
-        self.since_slip += 1;
+        self.since_slip = self.since_slip.saturating_add(1);
         if self.slip == 0 || self.since_slip < self.slip {
             return Limited::Drop;
         }

@@ -154,8 +154,8 @@ impl Responder {
             message::header_only(&query.header, Rcode::FormErr, out);
             return self.limit_error(here, client, Rcode::FormErr, out);
         };
-        let manner = manner(here, client, judged);
-        let verdict = self.verdict(here, client, &query, &manner, out);
+        let mut manner = manner(here, client, judged);
+        let verdict = self.verdict(here, client, &query, &mut manner, out);
         let kind = match &verdict {
             Verdict::Forward(_) => Kind::Forwarded,
             Verdict::Reply(outcome) => kind_of(outcome.rcode),
@@ -174,7 +174,7 @@ impl Responder {
         here: Here<'_>,
         client: Client,
         query: &Query<'_>,
-        manner: &Manner,
+        manner: &mut Manner,
         out: &mut Vec<u8>,
     ) -> Verdict {
         let Here { zone, policy, .. } = here;
@@ -189,6 +189,10 @@ impl Responder {
             && policy.recursion.allows(client.address)
         {
             return Verdict::Forward(manner.options);
+        }
+        // What others say is not made from the source that is lost.
+        if here.is_stale && crate::answer::is_for(zone, query) {
+            manner.options.push(EXTENDED_ERROR, &STALE_ANSWER.to_be_bytes());
         }
         let Now { moment, .. } = here.now;
         let outcome = self.answerer.reply_to(zone, query, client, moment, manner, out);
@@ -230,9 +234,6 @@ fn manner(here: Here<'_>, client: Client, judged: Option<Judged>) -> Manner {
     let mut options = Options::default();
     if let Some(judged) = judged {
         options.push(cookie::OPTION, &judged.cookie);
-    }
-    if here.is_stale {
-        options.push(EXTENDED_ERROR, &STALE_ANSWER.to_be_bytes());
     }
     Manner {
         recursion_available: policy.recursion_available && policy.recursion.allows(client.address),

@@ -81,9 +81,14 @@ impl Names {
 /// in seconds.
 pub const TTL_LABEL: &str = "WAYMARK_DNS_TTL";
 
+/// The longest TTL that a label gives, in seconds: a task that ends is waited for, and remembered,
+/// for so long. A longer one counts as this.
+pub const MAX_OWN_TTL: u32 = 86_400;
+
 /// What the label says; a text that is no TTL says nothing.
 pub(crate) fn own_ttl(labels: &BTreeMap<String, String>) -> Option<u32> {
-    labels.get(TTL_LABEL)?.trim().parse().ok().filter(|ttl| *ttl <= MAX_TTL)
+    let ttl: u32 = labels.get(TTL_LABEL)?.trim().parse().ok().filter(|ttl| *ttl <= MAX_TTL)?;
+    Some(ttl.min(MAX_OWN_TTL))
 }
 
 impl Task {

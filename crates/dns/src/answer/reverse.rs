@@ -5,6 +5,10 @@ use crate::records::Value;
 use crate::reverse::{Key, address};
 use crate::zone::Zone;
 
+/// The names of one address that are told at most; addresses behind which many tasks seem to be
+/// (those of bridges, which all agents have) tell nothing of any one of them.
+const MAX_NAMES: usize = 256;
+
 /// What is asked for, if it is the name of an address that the zone knows.
 pub(super) fn key(zone: &Zone, query: &Query<'_>) -> Option<Key> {
     if !matches!(query.qtype, qtype::PTR | qtype::ANY)
@@ -27,6 +31,9 @@ pub(super) fn names(zone: &Zone, key: &Key, reply: &mut Reply<'_>) -> bool {
         ttl = ttl.min(found.entry.ttl);
         for value in found.records.values(found.entry) {
             let Value::Name { target } = *value else { continue };
+            if names.len() == MAX_NAMES {
+                return false;
+            }
             let Some(entry) = found.records.entry(target) else { continue };
             let tail: &[u8] = if entry.is_absolute { &[] } else { domain };
             names.push((found.records.name(entry), tail));

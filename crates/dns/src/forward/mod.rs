@@ -196,7 +196,9 @@ impl Forwarder {
             }
         };
         let key = request.key();
-        let stale = match inner.cache().get(&key, Instant::now()) {
+        // The cache is free again before the reply is written.
+        let found = inner.cache().get(&key, Instant::now());
+        let stale = match found {
             Some(Found::Fresh(response, age)) => {
                 add(&inner.counters.cache_hits);
                 let error = (!response.is_final()).then_some(ExtendedError::CachedError);

@@ -156,6 +156,6 @@ pub(super) struct Shared {
     /// What the names are made from, for the names of tasks and frameworks.
     pub(super) catalog: waymark_catalog::Reader,
     pub(super) watchers: Arc<tokio::sync::Semaphore>,
-    pub(super) lists: tokio::sync::Semaphore,
+    pub(super) lists: Arc<tokio::sync::Semaphore>,
     pub(super) stopped: tokio::sync::watch::Receiver<bool>,
 }

@@ -35,14 +35,18 @@ async fn make(
     list: impl FnOnce(&Shared, &Zone) -> Answer + Send + 'static,
 ) -> Answer {
     // It is never closed.
-    let place = shared.lists.acquire().await;
+    let place = shared.lists.clone().acquire_owned().await;
     let zone = Zone::clone(&shared.dns.zone());
     if zone.version() == 0 {
         return answer::not_ready();
     }
     let for_list = shared.clone();
-    let made = tokio::task::spawn_blocking(move || list(&for_list, &zone)).await;
-    drop(place);
+    // The work goes on when the client has left, and keeps its place until it is done.
+    let made = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        list(&for_list, &zone)
+    })
+    .await;
     made.unwrap_or_else(|error| {
         tracing::error!(%error, "a list could not be made");
         answer::text(http::StatusCode::INTERNAL_SERVER_ERROR, "500: The list could not be made")

@@ -51,7 +51,7 @@ pub async fn serve(
     let limits = config.limits.connections.clone();
     let shared = Arc::new(Shared {
         watchers: Arc::new(Semaphore::new(config.limits.watchers)),
-        lists: Semaphore::new(config.limits.lists),
+        lists: Arc::new(Semaphore::new(config.limits.lists)),
         stopped: stopped.clone(),
         config,
         dns,

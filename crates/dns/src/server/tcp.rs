@@ -1,5 +1,6 @@
 //! Queries over TCP: any number on one connection, also many at once (RFC 7766).
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -23,8 +24,8 @@ use crate::transfer::Transfer;
 /// The longest query that is read, in bytes; a connection that announces a longer one is closed.
 const MAX_QUERY: usize = 4096;
 /// Queries of one connection that others are asked about at once; no more is read until one is
-/// answered.
-const MAX_WAITING: usize = 128;
+/// answered. Each reply may have 64 KiB, and waits here when the client does not take it.
+const MAX_WAITING: usize = 32;
 /// Answers that wait to be sent are sent when they have grown to this, in bytes.
 const SEND_AT: usize = 64 << 10;
 /// Room that a connection keeps for answers between queries, in bytes, twice.
@@ -70,7 +71,7 @@ pub(super) async fn serve(
             output: Vec::new(),
             reply: Vec::new(),
             transfer: None,
-            forwards: Vec::new(),
+            forwards: VecDeque::new(),
             waiting: JoinSet::new(),
         };
         let (dns, counters) = (dns.clone(), counters.clone());
@@ -104,7 +105,7 @@ struct Connection {
     /// What follows the output: the zone for a secondary.
     transfer: Option<Transfer>,
     /// Queries that others are to be asked about: where they stand in the input.
-    forwards: Vec<(Range<usize>, Options)>,
+    forwards: VecDeque<(Range<usize>, Options)>,
     /// Replies of others that are on their way. They are sent as they come (RFC 7766 §6.2.1.1).
     waiting: JoinSet<Vec<u8>>,
 }
@@ -116,8 +117,12 @@ impl Connection {
         loop {
             let (used, more) = self.answer_whole(dns, counters)?;
             self.forward(dns)?;
-            self.input.drain(..used);
             self.send(dns.config.tcp_idle).await?;
+            while !self.forwards.is_empty() {
+                self.forward(dns)?;
+                self.send(dns.config.tcp_idle).await?;
+            }
+            self.input.drain(..used);
             if let Some(transfer) = self.transfer.take() {
                 timeout(MAX_TRANSFER, self.transfer(transfer, dns.config.tcp_idle)).await??;
             }
@@ -211,7 +216,7 @@ impl Connection {
                 }
                 Verdict::Reply(_) | Verdict::Slipped(_) => frame(&self.reply, &mut self.output)?,
                 Verdict::Forward(options) => {
-                    self.forwards.push((used + 2..used + 2 + length, options));
+                    self.forwards.push_back((used + 2..used + 2 + length, options));
                 }
                 Verdict::Silence | Verdict::Limited => {
                     return Err(io::ErrorKind::InvalidData.into());
@@ -222,10 +227,15 @@ impl Connection {
         Ok((used, true))
     }
 
-    /// Asks others about the queries that are for them.
+    /// Asks others about the queries that are for them, until there is [`SEND_AT`] of answers.
     fn forward(&mut self, dns: &Dns) -> io::Result<()> {
-        let Some(forwarder) = &dns.config.policy.forwarder else { return Ok(()) };
-        for (place, options) in self.forwards.drain(..) {
+        let Some(forwarder) = &dns.config.policy.forwarder else {
+            self.forwards.clear();
+            return Ok(());
+        };
+        while self.output.len() < SEND_AT
+            && let Some((place, options)) = self.forwards.pop_front()
+        {
             let packet = self.input.get(place).unwrap_or_default();
             let (limit, options) = (usize::from(u16::MAX), options.as_bytes());
             match forwarder.begin(packet, limit, Transport::Tcp, options, &mut self.reply) {

@@ -208,7 +208,8 @@ impl Transfers {
             return Err(Rcode::Refused);
         }
         if query::extras(packet).signed {
-            tracing::warn!(%peer, "zone transfer refused: it is signed, and TSIG is not supported");
+            // Not louder: over UDP anybody can have it written, as often as they like.
+            tracing::debug!(%peer, "zone transfer refused: it is signed, and TSIG is not supported");
             return Err(Rcode::Refused);
         }
         if zone.version() == 0 { Err(Rcode::ServFail) } else { Ok(query) }
