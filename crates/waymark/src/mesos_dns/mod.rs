@@ -7,7 +7,7 @@
 //!
 //! Whatever can be wrong with the configuration is found before anything is bound and ends with
 //! exit code 2; what the machine refuses (a taken port) ends with 1. After that nothing ends the
-//! process but a signal.
+//! process but a signal, and a fault of ours in what follows the cluster.
 
 mod config;
 mod flags;
@@ -17,6 +17,7 @@ pub mod reference;
 mod services;
 
 use std::path::Path;
+use std::time::Duration;
 
 use thiserror::Error;
 use tracing::{info, warn};
@@ -36,6 +37,8 @@ use services::Services;
 
 /// Threads for the source, the HTTP API and forwarded queries; DNS answers have their own.
 const THREADS: usize = 2;
+/// How long blocking work may hold up the end.
+const END_GRACE: Duration = Duration::from_secs(1);
 
 /// Why it does not start, as a whole message.
 #[derive(Debug, Error)]
@@ -91,22 +94,36 @@ fn serve(flags: &Flags, around: &Surroundings) -> Result<(), StartError> {
         StartError::Configuration(reason) => wrong(reason),
         refused => refused,
     })?;
+    // Connections and forwarded queries have a descriptor each.
+    crate::run::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .thread_name("mesos-dns")
         .enable_all()
         .build()
         .map_err(|e| StartError::Refused(format!("cannot start: {e}")))?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let mut signals = Signals::new()
             .map_err(|e| StartError::Refused(format!("cannot catch signals: {e}")))?;
-        let services = Services::start(prepared)?;
-        signals.next().await;
+        let mut services = Services::start(prepared)?;
+        tokio::select! {
+            _ = signals.next() => {}
+            () = services.source_ended() => {
+                // A restart serves the last state and follows anew; going on would serve it for
+                // ever as if it were fresh.
+                services.stop().await;
+                let reason = "what follows the Mesos cluster has failed; see the log above";
+                return Err(StartError::Refused(reason.to_owned()));
+            }
+        }
         signals.end_at_the_second(&Screen::plain());
         services.stop().await;
         info!("stopped");
         Ok(())
-    })
+    });
+    // Look-ups of host names may still wait for a resolver that does not answer.
+    runtime.shutdown_timeout(END_GRACE);
+    result
 }
 
 fn config_path(flags: &Flags, around: &Surroundings) -> Result<std::path::PathBuf, StartError> {

@@ -258,10 +258,10 @@ const STARS: &str = "******";
 fn without_password(zk: &str) -> String {
     let hidden = || {
         let rest = zk.strip_prefix("zk://")?;
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (credentials, hosts) = authority.rsplit_once('@')?;
+        // A password may hold an `@` or a slash.
+        let (credentials, place) = rest.rsplit_once('@')?;
         let (user, _) = credentials.split_once(':').unwrap_or((credentials, ""));
-        Some(format!("zk://{user}:{STARS}@{hosts}/{path}"))
+        Some(format!("zk://{user}:{STARS}@{place}"))
     };
     hidden().unwrap_or_else(|| zk.to_owned())
 }
@@ -276,6 +276,7 @@ mod tests {
             ("", ""),
             ("zk://a:1,b:2/mesos", "zk://a:1,b:2/mesos"),
             ("zk://u:p@w@a:1/mesos", "zk://u:******@a:1/mesos"),
+            ("zk://u:p/w@a:1/mesos", "zk://u:******@a:1/mesos"),
         ] {
             assert_eq!(without_password(zk), want);
         }

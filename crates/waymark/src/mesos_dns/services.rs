@@ -219,6 +219,12 @@ impl Services {
         Ok(Services { source, dns: threads, http, data })
     }
 
+    /// Waits until the source has ended by itself, which it does only when it fails.
+    pub async fn source_ended(&mut self) {
+        // The reason of a panic has been written where it happened.
+        let _ = (&mut self.source).await;
+    }
+
     /// Stops everything: what is being answered is answered.
     pub async fn stop(self) {
         if let Some(data) = &self.data
@@ -226,9 +232,11 @@ impl Services {
         {
             warn!(%error, "endpoints.json is left behind");
         }
-        self.source.abort();
-        // What it has not kept on disk yet it writes now.
-        let _ = self.source.await;
+        if !self.source.is_finished() {
+            self.source.abort();
+            // What it has not kept on disk yet it writes now.
+            let _ = self.source.await;
+        }
         if let Some((serving, stop)) = self.http {
             // It may have ended by itself.
             let _ = stop.send(());

@@ -116,7 +116,7 @@ fn prepare(matches: &ArgMatches, around: &Surroundings) -> Result<Prepared, Star
 }
 
 /// Every connection takes two descriptors. Returns the limit as it was.
-fn raise_open_files() -> Option<u64> {
+pub(crate) fn raise_open_files() -> Option<u64> {
     let before = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
     if let Err(error) = waymark_proxy::raise_nofile_limit() {
         warn!(%error, "going on with the limit as it is");
