@@ -23,6 +23,7 @@ if [ "${#missing[@]}" -gt 0 ]; then
   as_root apt-get update -q
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
 fi
+[ "$(id -u)" = 0 ] || echo "stories with a real Mesos and with resolvers of their own need root (network and process namespaces); without it they fail" >&2
 command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.95 or later from https://rustup.rs" >&2; exit 1; }
 
 # Stories start many processes with many connections each.

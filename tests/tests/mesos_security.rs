@@ -71,6 +71,10 @@ fn tls_with_an_own_authority_and_a_client_certificate() {
     dns.configure(&json!({"CertFile": "", "KeyFile": ""}));
     dns.start_again();
     dns.wait_for("web.marathon.mesos", &[agent]);
+    eventually("it was turned away", || {
+        let version = dns.get("/v1/version").json();
+        (!version["SourceTrouble"].as_str()?.contains("from disk")).then_some(())
+    });
     marathon.kill(&later);
     marathon.wait_for(&later, "TASK_KILLED");
     assert_eq!(dns.dig("later.marathon.mesos", "A").addresses, [agent]);
