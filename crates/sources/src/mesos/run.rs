@@ -491,18 +491,16 @@ impl Follower {
     }
 }
 
-/// Whether polling may work where streaming failed in this way.
+/// Whether polling may work where streaming failed in this way. Not after 503: a master that has just
+/// been elected says so until it knows its agents again, and its state is empty meanwhile.
 fn falls_back(trouble: &Trouble) -> bool {
-    let broken = matches!(
-        trouble,
-        Trouble::Parse(_)
-            | Trouble::Framing(_)
-            | Trouble::Timeout(_)
-            | Trouble::OldStream(_)
-            | Trouble::Http(_)
-            | Trouble::Status(_)
-            | Trouble::StreamEnded
-    );
+    let broken = match trouble {
+        Trouble::Parse(_) | Trouble::Framing(_) | Trouble::Timeout(_) | Trouble::OldStream(_) => {
+            true
+        }
+        Trouble::Status(status) => matches!(status.as_u16(), 500 | 502 | 504),
+        _ => false,
+    };
     broken || trouble.is_refusal()
 }
 

@@ -117,7 +117,11 @@ impl Following {
     /// Waits until the source is lost for a reason with this in it.
     pub async fn until_lost(&self, why: &str) {
         self.until(|_, standing, _| {
-            matches!(standing, Standing::Stale { reason, .. } if reason.contains(why))
+            matches!(
+                standing,
+                Standing::Stale { reason, .. } | Standing::Silent { reason: Some(reason) }
+                    if reason.contains(why)
+            )
         })
         .await;
     }

@@ -127,6 +127,23 @@ async fn masters_without_the_stream_are_polled() {
     }
 }
 
+/// A master that has just been elected answers so until it knows its agents; what it lists
+/// meanwhile is empty, and would empty the zone.
+#[tokio::test]
+async fn a_master_that_is_not_ready_is_not_polled() {
+    let server = Server::start().await;
+    let at = server.addr.to_string();
+    let good = state(&at, 2);
+    server.answer(move |asked| match asked.path.as_str() {
+        "/api/v1" => Reply::status(503),
+        _ => Reply::json(&good),
+    });
+    let following = Following::start(config(&[&at]));
+    following.until_lost("503").await;
+    assert_eq!(following.reader.latest().version, 0);
+    assert_eq!(following.status.report().full_states, 0);
+}
+
 #[tokio::test]
 async fn a_stream_that_begins_with_nonsense_is_replaced_by_polling() {
     let server = Server::start().await;
