@@ -88,7 +88,8 @@ fn one_command(page: &mut String, parent: &str, command: &Command) {
     }
 }
 
-fn push(page: &mut String, text: std::fmt::Arguments<'_>) {
+/// Appends to a page.
+pub(crate) fn push(page: &mut String, text: std::fmt::Arguments<'_>) {
     // Writing to a String cannot fail.
     let _ = page.write_fmt(text);
 }

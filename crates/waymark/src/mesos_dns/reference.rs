@@ -1,10 +1,9 @@
 //! The reference page of `waymark mesos-dns`, made from its flags and the table of its settings.
 
-use std::fmt::Write;
-
 use super::config::table;
 use super::flags;
 use crate::cli::paragraphs;
+use crate::reference::push;
 
 /// The page as Markdown: `docs/mesos-dns.md`.
 pub fn reference() -> String {
@@ -80,11 +79,6 @@ one `records` event for each new state, whose `id` is the index.
 waits for as long as `/v1/lease?task=ID` says: from then on no client can have its address from a
 cache. `version` is the newest catalog version that every answer is made from.
 ";
-
-fn push(page: &mut String, text: std::fmt::Arguments<'_>) {
-    // Writing to a String cannot fail.
-    let _ = page.write_fmt(text);
-}
 
 #[cfg(test)]
 mod tests {
