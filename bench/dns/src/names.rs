@@ -1,7 +1,6 @@
 //! The names that everybody serves: `count` apps with one task each on 100 agents, as Waymark's
 //! catalog, as a zone file, as a Mesos master's state, and as queries.
 
-use std::collections::BTreeMap;
 use std::fmt::{Result, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -60,13 +59,7 @@ pub fn app(n: usize, round: usize) -> std::result::Result<AppEntry, PathIdError>
         endpoints: Vec::new(),
         readiness: Readiness::Ready,
     };
-    Ok(AppEntry {
-        id: app_id(n)?,
-        framework: Arc::from("marathon"),
-        labels: BTreeMap::new(),
-        services: Vec::new(),
-        tasks: vec![Arc::new(task)],
-    })
+    Ok(AppEntry { tasks: vec![Arc::new(task)], ..AppEntry::new(app_id(n)?, "marathon") })
 }
 
 /// The zone `mesos` with these names, for servers that read zone files.

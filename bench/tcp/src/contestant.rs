@@ -187,11 +187,9 @@ fn app(port: u16, backend: SocketAddr) -> Outcome<(waymark_model::AppId, Option<
     let service =
         Service { index: 0, port, protocol: Protocol::Tcp, name: None, labels: BTreeMap::new() };
     let entry = AppEntry {
-        id: id.clone(),
-        framework: Arc::from("marathon"),
-        labels: BTreeMap::new(),
         services: vec![service],
         tasks: vec![Arc::new(task)],
+        ..AppEntry::new(id.clone(), "marathon")
     };
     Ok((id, Some(entry)))
 }

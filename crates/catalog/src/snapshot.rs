@@ -99,11 +99,8 @@ mod tests {
 
     fn entry(id: &AppId, label: u8) -> AppEntry {
         AppEntry {
-            id: id.clone(),
-            framework: Arc::from("marathon"),
             labels: BTreeMap::from([("l".to_owned(), label.to_string())]),
-            services: Vec::new(),
-            tasks: Vec::new(),
+            ..AppEntry::new(id.clone(), "marathon")
         }
     }
 

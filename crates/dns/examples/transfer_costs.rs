@@ -5,7 +5,6 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -35,13 +34,7 @@ fn app(n: usize, tasks: usize, round: usize) -> AppEntry {
             readiness: Readiness::Ready,
         })
     };
-    AppEntry {
-        framework: Arc::from("marathon"),
-        labels: BTreeMap::new(),
-        services: Vec::new(),
-        tasks: (0..tasks).map(task).collect(),
-        id,
-    }
+    AppEntry { tasks: (0..tasks).map(task).collect(), ..AppEntry::new(id, "marathon") }
 }
 
 fn resident_mb() -> f64 {

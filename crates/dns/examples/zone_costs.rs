@@ -87,13 +87,7 @@ impl Size {
             let new = if tasks.is_empty() { 0..self.tasks } else { 0..1 };
             tasks.extend(new.map(|t| self.own_task(n, t, round)));
             tasks.sort_by(|a, b| a.id.cmp(&b.id));
-            let entry = AppEntry {
-                framework: Arc::from("marathon"),
-                labels: BTreeMap::new(),
-                services: Vec::new(),
-                tasks,
-                id: id.clone(),
-            };
+            let entry = AppEntry { tasks, ..AppEntry::new(id.clone(), "marathon") };
             catalog.apps.insert(id, Arc::new(entry));
         }
     }

@@ -49,11 +49,8 @@ pub(crate) fn port(number: u16, name: Option<&str>, protocol: &'static str) -> D
 
 pub(crate) fn app(app: &str, tasks: impl IntoIterator<Item = TaskEntry>) -> AppEntry {
     AppEntry {
-        id: id(app),
-        framework: Arc::from("marathon"),
-        labels: BTreeMap::new(),
-        services: Vec::new(),
         tasks: tasks.into_iter().map(Arc::new).collect(),
+        ..AppEntry::new(id(app), "marathon")
     }
 }
 

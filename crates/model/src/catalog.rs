@@ -8,7 +8,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 
-use crate::{Agent, AppId, Cluster, Protocol, Task, TaskId};
+use crate::{Agent, AppId, Cluster, HealthCheck, Protocol, Task, TaskId, Timestamp};
 
 /// Number of a catalog snapshot. Only grows, over restarts too; the same number stands in logs,
 /// metrics, the API's answer header and the DNS zone's serial.
@@ -34,6 +34,12 @@ pub struct AppEntry {
     pub framework: Arc<str>,
     /// The app's labels.
     pub labels: BTreeMap<String, String>,
+    /// How many tasks are wanted; 0 = suspended.
+    pub instances: u32,
+    /// Its health checks, as declared.
+    pub health_checks: Vec<HealthCheck>,
+    /// When the instance count last changed; [`Timestamp::ZERO`] when that is not known.
+    pub last_scaling_at: Timestamp,
     /// Its ports by position, from the app's current definition.
     pub services: Vec<Service>,
     /// Its tasks that run, in order of their ids, whether or not they should get traffic.
@@ -69,7 +75,7 @@ pub struct Endpoint {
 pub enum Readiness {
     /// It should.
     Ready,
-    /// A health check has not succeeded yet.
+    /// A health or readiness check has not succeeded yet.
     HealthUnknown,
     /// A health check fails.
     Unhealthy,
@@ -136,6 +142,22 @@ impl Catalog {
                 })
             }
         })
+    }
+}
+
+impl AppEntry {
+    /// An app that wants one task and has neither labels nor ports, checks or tasks.
+    pub fn new(id: AppId, framework: &str) -> AppEntry {
+        AppEntry {
+            id,
+            framework: Arc::from(framework),
+            labels: BTreeMap::new(),
+            instances: 1,
+            health_checks: Vec::new(),
+            last_scaling_at: Timestamp::ZERO,
+            services: Vec::new(),
+            tasks: Vec::new(),
+        }
     }
 }
 

@@ -26,6 +26,7 @@ mod output;
 mod port;
 mod proxy;
 mod relay;
+pub mod route;
 mod stats;
 mod table;
 mod usage;

@@ -31,7 +31,7 @@ fn task(id: String, endpoints: &[(usize, u16)], readiness: Readiness) -> Arc<Tas
 }
 
 fn app(id: AppId, services: Vec<Service>, tasks: Vec<Arc<TaskEntry>>) -> AppEntry {
-    AppEntry { id, framework: Arc::from("marathon"), labels: BTreeMap::new(), services, tasks }
+    AppEntry { services, tasks, ..AppEntry::new(id, "marathon") }
 }
 
 fn builder() -> TableBuilder {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use waymark_model::{
     App, AppEntry, AppId, DiscoveryPort, Endpoint, PortView, Readiness, Service, Task, TaskEntry,
-    TaskState,
+    TaskState, Timestamp,
 };
 
 use crate::State;
@@ -26,11 +26,14 @@ pub fn entry(state: &State, id: &AppId) -> Option<AppEntry> {
     if app.is_none() && tasks.is_empty() {
         return None;
     }
-    let labels = app.or_else(|| state.tasks_of(id).next().map(|t| &t.app)).map(|a| &a.labels);
+    let definition = app.or_else(|| state.tasks_of(id).next().map(|t| &t.app));
     Some(AppEntry {
         id: id.clone(),
         framework: state.framework_name.clone(),
-        labels: labels.cloned().unwrap_or_default(),
+        labels: definition.map(|a| a.labels.clone()).unwrap_or_default(),
+        instances: app.map_or(0, |a| a.instances),
+        health_checks: definition.map(|a| a.health_checks.clone()).unwrap_or_default(),
+        last_scaling_at: definition.map_or(Timestamp::ZERO, |a| a.last_scaling_at),
         services: app.map(|a| services(a)).unwrap_or_default(),
         tasks,
     })

@@ -1,6 +1,5 @@
 //! Our side: a DNS server on a port of its own with a catalog that tests write.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -110,13 +109,7 @@ pub fn app(n: u16, agents: &[u8]) -> AppEntry {
             readiness: Readiness::Ready,
         })
     };
-    AppEntry {
-        id,
-        framework: Arc::from("marathon"),
-        labels: BTreeMap::new(),
-        services: Vec::new(),
-        tasks: agents.iter().map(task).collect(),
-    }
+    AppEntry { tasks: agents.iter().map(task).collect(), ..AppEntry::new(id, "marathon") }
 }
 
 /// What somebody answers.

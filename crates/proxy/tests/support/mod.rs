@@ -98,13 +98,8 @@ impl World {
             name: None,
             labels: BTreeMap::new(),
         };
-        let entry = AppEntry {
-            id: id.clone(),
-            framework: Arc::from("marathon"),
-            labels: BTreeMap::new(),
-            services: vec![service],
-            tasks,
-        };
+        let entry =
+            AppEntry { services: vec![service], tasks, ..AppEntry::new(id.clone(), "marathon") };
         self.writer.publish([(id, Some(entry))])
     }
 

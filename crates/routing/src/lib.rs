@@ -1,0 +1,15 @@
+//! What an app's labels say about its traffic.
+//!
+//! ```text
+//! AppEntry.labels ──► read ──► Routing ──► whoever carries the traffic
+//! ```
+//!
+//! Labels are read once, here, into types; who routes never sees a label's text. Labels that begin
+//! with `HAPROXY_` have marathon-lb's names and meaning; `WAYMARK_` ones say what marathon-lb has no
+//! label for. Nothing here knows tasks, sockets or files: a path in a label is a path.
+
+mod read;
+mod rules;
+
+pub use read::{LabelError, read};
+pub use rules::*;
