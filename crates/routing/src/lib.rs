@@ -8,8 +8,10 @@
 //! with `HAPROXY_` have marathon-lb's names and meaning; `WAYMARK_` ones say what marathon-lb has no
 //! label for. Nothing here knows tasks, sockets or files: a path in a label is a path.
 
+mod quarantine;
 mod read;
 mod rules;
 
+pub use quarantine::{Quarantine, Quarantined};
 pub use read::{LabelError, read};
 pub use rules::*;

@@ -18,6 +18,6 @@ pub struct LabelError {
 /// Reads an app's labels. Without any, every service is in mode tcp and
 /// in no group.
 pub fn read(app: &AppEntry) -> Result<Routing, Vec<LabelError>> {
-    let ports = app.services.iter().map(|_| crate::PortRouting::default()).collect();
+    let ports = app.services.iter().map(|_| std::sync::Arc::default()).collect();
     Ok(Routing { ports, ..Routing::default() })
 }

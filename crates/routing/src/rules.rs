@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -11,7 +12,7 @@ use regex::Regex;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Routing {
     /// One entry for each of the app's services, in their order.
-    pub ports: Vec<PortRouting>,
+    pub ports: Vec<Arc<PortRouting>>,
     /// Blue/green (`HAPROXY_DEPLOYMENT_*`).
     pub deployment: Option<Deployment>,
     /// Labels with no effect here, and why: they patch HAProxy's text, or name no port of the app.
@@ -23,12 +24,12 @@ pub struct Routing {
 pub struct Unapplied {
     /// The label's name.
     pub label: String,
-    /// Why it has none.
-    pub reason: &'static str,
+    /// Why it has none, and what to use in its place.
+    pub reason: String,
 }
 
 /// What the labels say about one service port.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PortRouting {
     /// The groups it belongs to (`HAPROXY_n_GROUP`, else `HAPROXY_GROUP`).
     pub groups: Vec<String>,
@@ -50,8 +51,9 @@ pub struct PortRouting {
     pub paths: Vec<PathPattern>,
     /// Order among rules of one host, greater first (`HAPROXY_n_BACKEND_WEIGHT`).
     pub priority: i32,
-    /// Share among apps with the very same host and path (`WAYMARK_n_WEIGHT`, 100).
-    pub share: u32,
+    /// Share among apps with the very same host, path and priority (`WAYMARK_n_WEIGHT`; 100 when
+    /// only others of them say it). `None` of all = the first app gets everything.
+    pub share: Option<u32>,
     /// Plain requests for its hosts are sent to https (`HAPROXY_n_REDIRECT_TO_HTTPS`).
     pub redirect_to_https: bool,
     /// Who may ask, on the shared ports (`HAPROXY_n_AUTH`).
@@ -72,8 +74,8 @@ pub struct PortRouting {
     pub balance: Balance,
     /// The cookie by which a client comes back to its task.
     pub sticky: Option<Sticky>,
-    /// The service whose port health checks go to (`HAPROXY_n_BACKEND_HEALTHCHECK_PORT_INDEX`).
-    pub check_port_index: Option<i64>,
+    /// The health check that is this port's, by marathon-lb's rules.
+    pub check: Option<Check>,
     /// Time-outs; `None` = the configured ones.
     pub timeouts: Timeouts,
     /// How often and under what budget a failed request goes to another task; `None` = configured.
@@ -84,6 +86,16 @@ pub struct PortRouting {
     pub queue: Option<u32>,
     /// How tasks are spoken to.
     pub backend: Backend,
+}
+
+/// Which of the app's health checks tells of a port: the first that names a literal port or this
+/// port; with `HAPROXY_n_BACKEND_HEALTHCHECK_PORT_INDEX`, for want of one, the other port's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Check {
+    /// Position in the app's health checks.
+    pub check: usize,
+    /// Position of the service whose port it goes to, unless the check names a literal one.
+    pub service: usize,
 }
 
 /// What a port carries.
@@ -313,38 +325,4 @@ pub struct Deployment {
     pub target_instances: Option<u32>,
     /// `HAPROXY_DEPLOYMENT_NEW_INSTANCES`
     pub new_instances: Option<u32>,
-}
-
-impl Default for PortRouting {
-    fn default() -> PortRouting {
-        PortRouting {
-            groups: Vec::new(),
-            enabled: None,
-            port: None,
-            bind: None,
-            bind_options: BindOptions::default(),
-            certificates: Vec::new(),
-            mode: Mode::default(),
-            hosts: Vec::new(),
-            paths: Vec::new(),
-            priority: 0,
-            share: 100,
-            redirect_to_https: false,
-            auth: None,
-            hsts: false,
-            allowed: Vec::new(),
-            redirect_root: None,
-            rewrite: Rewrite::default(),
-            host_rewrite: None,
-            location_prefix: None,
-            balance: Balance::default(),
-            sticky: None,
-            check_port_index: None,
-            timeouts: Timeouts::default(),
-            retries: Retries::default(),
-            max_connections: None,
-            queue: None,
-            backend: Backend::default(),
-        }
-    }
 }
