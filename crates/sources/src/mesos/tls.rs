@@ -3,15 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::WantsClientCert,
-};
+use rustls::{ClientConfig, ConfigBuilder, client::WantsClientCert};
 use tokio_rustls::TlsConnector;
+use waymark_tls::{AnyCertificate, AuthorityError, authorities, certificates, system_authorities};
 
 use super::{MesosConfigError, MesosTls};
 
@@ -23,12 +20,14 @@ pub(crate) fn connector(tls: &MesosTls) -> Result<TlsConnector, MesosConfigError
         .map_err(|e| MesosConfigError::Tls(e.to_string()))?;
     let builder = match &tls.ca_file {
         Some(file) => builder.with_root_certificates(authorities(file)?),
+        // As Mesos-DNS does when it has no CA file.
         None if tls.insecure_without_ca => {
             tracing::warn!(
                 "HTTPS to the masters is not verified, since no CA file is given: whoever is in \
                  between can read the credentials and change every name"
             );
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+            let any = Arc::new(AnyCertificate::new(provider));
+            builder.dangerous().with_custom_certificate_verifier(any)
         }
         None => builder.with_root_certificates(system_authorities()),
     };
@@ -53,70 +52,8 @@ fn bad(file: &Path, reason: impl ToString) -> MesosConfigError {
     MesosConfigError::File { file: file.to_owned(), reason: reason.to_string() }
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, MesosConfigError> {
-    let found = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
-    let found: Vec<_> = found.map_err(|e| bad(file, e))?;
-    if found.is_empty() {
-        return Err(bad(file, "no certificate in it"));
-    }
-    Ok(found)
-}
-
-fn authorities(file: &Path) -> Result<RootCertStore, MesosConfigError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(file)? {
-        roots.add(certificate).map_err(|e| bad(file, e))?;
-    }
-    Ok(roots)
-}
-
-fn system_authorities() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    for error in found.errors {
-        tracing::warn!(%error, "some of the system's certificate authorities cannot be read");
-    }
-    roots.add_parsable_certificates(found.certs);
-    roots
-}
-
-/// Accepts every certificate, as Mesos-DNS does when it has no CA file.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+impl From<AuthorityError> for MesosConfigError {
+    fn from(error: AuthorityError) -> MesosConfigError {
+        MesosConfigError::File { file: error.file, reason: error.reason }
     }
 }
