@@ -1,16 +1,16 @@
-//! The load balancer: a TCP listener on every service port of the catalog, each connection relayed
-//! to one of the app's ready tasks.
+//! The load balancer: listeners on the shared ports and on every service port of the catalog, each
+//! connection or request carried to one of the app's ready tasks.
 //!
 //! ```text
-//! catalog::Reader ──► table ── RouteTable ──► worker ──► listener ── accepted ──► connect ──► relay
-//!                     (one thread)            (one thread a core)                   │
-//! catalog::Output ◄── output ◄── usage ◄──────── a seat for every connection ◄──────┘
+//! catalog::Reader ──► table ── RouteTable ──► worker ──► listen ── Conn ──► l4 | tls | h1
+//!                     (one thread)            (one thread a core)              │
+//! catalog::Output ◄── output ◄── usage ◄──────── a seat for every use ◄────────┘
 //! stats           ◄── port
 //! ```
 //!
 //! * `table` turns the catalog into routes, at the cost of what changed;
 //! * `worker` is one thread with its own event loop; a listener and a connection belong to one;
-//! * `listener` binds and accepts, `connect` finds a task that answers, `relay` moves the bytes;
+//! * `listen` binds, accepts and dispatches; `l4` relays connections as they are;
 //! * `balance` picks among tasks, purely;
 //! * `usage` counts connections per task, which `output` reports to whoever drains a task.
 //!
@@ -19,20 +19,21 @@
 
 mod balance;
 mod config;
-mod connect;
+mod h1;
+mod l4;
 mod limits;
-mod listener;
+mod listen;
 mod output;
 mod port;
 mod proxy;
-mod relay;
 pub mod route;
 mod stats;
 mod table;
+mod tls;
 mod usage;
 mod worker;
 
-pub use config::ProxyConfig;
+pub use config::{AccessLog, AccessLogFormat, ActiveChecks, Limits, ProxyConfig};
 pub use limits::{NofileError, raise_nofile_limit};
 pub use proxy::{Proxy, StartError};
 pub use stats::{ListenerState, PortStats, TaskStats, Totals};

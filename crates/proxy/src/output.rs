@@ -17,6 +17,7 @@ use crate::usage::Usage;
 /// reads *v* from all workers (acquire) therefore sees every seat ever taken by an older table, and
 /// no new one can follow. From there on a draining task's count only falls, and a seat is dropped
 /// after its socket, so 0 means that no connection is left.
+#[derive(Debug)]
 pub(crate) struct ProxyOutput {
     applied: Vec<AtomicU64>,
     usage: Arc<Usage>,

@@ -1,14 +1,17 @@
-//! One service port while it exists: whether it is listened on, and its counters. Written by the
+//! One listener while it exists: whether it is listened on, and its counters. Written by the
 //! workers, read by `stats`.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
+use crate::route::Front;
 use crate::stats::ListenerState;
 
-/// A service port. It outlives changes of its route and goes when no app has the port any more.
+/// A listener. A service port's outlives changes of its route and goes when no app has the port any
+/// more; those of the shared ports live as long as the balancer.
 #[derive(Debug)]
 pub(crate) struct Port {
+    pub(crate) front: Front,
     pub(crate) number: u16,
     pub(crate) counters: Counters,
     listener: Mutex<ListenerState>,
@@ -31,8 +34,15 @@ pub(crate) struct Counters {
 }
 
 impl Port {
+    /// A service port.
     pub(crate) fn new(number: u16) -> Port {
-        Port { number, counters: Counters::default(), listener: Mutex::new(ListenerState::Pending) }
+        Port::of(Front::Service(number), number)
+    }
+
+    /// A listener of this front.
+    pub(crate) fn of(front: Front, number: u16) -> Port {
+        let listener = Mutex::new(ListenerState::Pending);
+        Port { front, number, counters: Counters::default(), listener }
     }
 
     pub(crate) fn listener(&self) -> ListenerState {

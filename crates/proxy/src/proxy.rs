@@ -17,7 +17,8 @@ use waymark_model::Catalog;
 use crate::config::{HANDOVER_QUEUE, ProxyConfig};
 use crate::limits::{NofileError, nofile_limit};
 use crate::output::ProxyOutput;
-use crate::stats::{PortStats, Totals, port_stats};
+use crate::route::Front;
+use crate::stats::{PortStats, Totals, listener_stats, port_stats};
 use crate::table::{RouteTable, TableBuilder};
 use crate::usage::Usage;
 use crate::worker::{Accepted, Shared, Worker};
@@ -92,6 +93,11 @@ impl Proxy {
     pub fn stats(&self) -> Vec<PortStats> {
         let table = self.tables.borrow().clone();
         port_stats(&table)
+    }
+
+    /// The shared ports that are listened on, by what comes in there.
+    pub fn fronts(&self) -> Vec<(Front, PortStats)> {
+        self.shared.fronts.iter().map(|port| (port.front, listener_stats(port))).collect()
     }
 
     /// All ports together.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use waymark_model::{AppId, TaskId};
 
+use crate::port::Port;
 use crate::table::{Reason, Route, RouteTable};
 
 /// Whether a service port is listened on.
@@ -88,14 +89,13 @@ pub(crate) fn port_stats(table: &RouteTable) -> Vec<PortStats> {
     table.routes.values().map(|route| one_port(route)).collect()
 }
 
-fn one_port(route: &Route) -> PortStats {
-    let counters = &route.port.counters;
-    let ready = route.ready.iter().map(|endpoint| (endpoint, None));
-    let withheld = route.withheld.iter().map(|w| (&w.endpoint, Some(w.reason)));
+/// A listener alone, without apps and tasks.
+pub(crate) fn listener_stats(port: &Port) -> PortStats {
+    let counters = &port.counters;
     PortStats {
-        port: route.port.number,
-        apps: route.apps.clone(),
-        listener: route.port.listener(),
+        port: port.number,
+        apps: Vec::new(),
+        listener: port.listener(),
         accepted: counters.accepted.load(Relaxed),
         active: counters.active.load(Relaxed),
         bytes_in: counters.bytes_in.load(Relaxed),
@@ -107,6 +107,15 @@ fn one_port(route: &Route) -> PortStats {
         resets: counters.resets.load(Relaxed),
         idle_closed: counters.idle_closed.load(Relaxed),
         held: counters.held.load(Relaxed),
+        tasks: Vec::new(),
+    }
+}
+
+fn one_port(route: &Route) -> PortStats {
+    let ready = route.ready.iter().map(|endpoint| (endpoint, None));
+    let withheld = route.withheld.iter().map(|w| (&w.endpoint, Some(w.reason)));
+    PortStats {
+        apps: route.apps.clone(),
         tasks: ready
             .chain(withheld)
             .map(|(endpoint, withheld)| TaskStats {
@@ -116,5 +125,6 @@ fn one_port(route: &Route) -> PortStats {
                 active: endpoint.active(),
             })
             .collect(),
+        ..listener_stats(&route.port)
     }
 }

@@ -7,6 +7,7 @@
 //! between two events. It never blocks: whatever waits is a task of its event loop.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -15,20 +16,21 @@ use std::time::{Duration, Instant};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::spawn_local;
 
 use crate::config::{BUFFER_LEN, ProxyConfig, WARN_EVERY};
-use crate::connect::{self, Refusal};
 use crate::limits::descriptor_budget;
-use crate::listener::Listeners;
+use crate::listen::{Conn, Listeners, Open, Slot, dispatch};
 use crate::output::ProxyOutput;
 use crate::port::{Port, count};
-use crate::relay;
+use crate::route::Front;
 use crate::stats::Totals;
 use crate::table::RouteTable;
 
 /// What all workers share: settings, limits and sums.
+#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: ProxyConfig,
     pub(crate) output: Arc<ProxyOutput>,
@@ -42,6 +44,8 @@ pub(crate) struct Shared {
     /// Connections of each worker.
     loads: Vec<AtomicUsize>,
     handovers: Vec<mpsc::Sender<Accepted>>,
+    /// The listeners that are there whatever the catalog says.
+    pub(crate) fronts: Vec<Arc<Port>>,
     pub(crate) limit_hits: AtomicU64,
     pub(crate) accept_pauses: AtomicU64,
     handed_over: AtomicU64,
@@ -49,24 +53,19 @@ pub(crate) struct Shared {
     last_warning: AtomicU64,
 }
 
-/// A worker has this many connections more than another before it hands over new ones, and a
-/// quarter more besides: below that the hand-over costs more than the imbalance.
-const HANDOVER_SLACK: usize = 8;
+/// A worker has this many connections more than another before it hands over new ones, and an
+/// eighth more besides: below that the hand-over costs more than the imbalance. It is small because
+/// a few connections of HTTP/2 can be all the load there is.
+const HANDOVER_SLACK: usize = 1;
 
 /// How often a stopping worker looks whether its last connection has ended.
 const STOP_POLL: Duration = Duration::from_millis(5);
 
-/// A client, not yet connected to a task.
+/// A client on its way to the worker that will serve it.
+#[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) client: std::net::TcpStream,
-    pub(crate) port: Arc<Port>,
-    pub(crate) slot: Slot,
-}
-
-/// The right to have one more client and its two descriptors; given back when dropped.
-pub(crate) struct Slot {
-    _connection: OwnedSemaphorePermit,
-    _descriptors: OwnedSemaphorePermit,
+    pub(crate) conn: Conn,
 }
 
 const DESCRIPTORS_EACH: u32 = 2;
@@ -89,6 +88,7 @@ impl Shared {
             connections: Arc::new(Semaphore::new(max_connections)),
             descriptors: Arc::new(Semaphore::new(descriptors)),
             held: Semaphore::new(config.max_held.min(Semaphore::MAX_PERMITS)),
+            fronts: fronts(&config),
             config,
             loads: handovers.iter().map(|_| AtomicUsize::new(0)).collect(),
             handovers,
@@ -145,6 +145,53 @@ impl Shared {
     fn load(&self, worker: usize) -> usize {
         self.loads.get(worker).map_or(0, |load| load.load(Relaxed))
     }
+
+    /// One connection more at the worker.
+    pub(crate) fn add_load(&self, worker: usize) {
+        if let Some(load) = self.loads.get(worker) {
+            load.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// One connection fewer at the worker.
+    pub(crate) fn remove_load(&self, worker: usize) {
+        if let Some(load) = self.loads.get(worker) {
+            load.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Who serves a client that worker `own` has accepted.
+    fn worker_for(&self, own: usize) -> usize {
+        if self.loads.len() < 2 {
+            return own;
+        }
+        let least = self.loads.iter().map(|l| l.load(Relaxed)).zip(0..).min();
+        let (least, idlest) = least.unwrap_or((0, own));
+        if self.load(own) > least + HANDOVER_SLACK + least / 8 { idlest } else { own }
+    }
+
+    /// Gives a client to another worker; gives it back if that one's queue is full.
+    fn hand_over(&self, worker: usize, accepted: Accepted) -> Option<Accepted> {
+        let Some(queue) = self.handovers.get(worker) else { return Some(accepted) };
+        match queue.try_send(accepted) {
+            Ok(()) => {
+                count(&self.handed_over);
+                None
+            }
+            Err(TrySendError::Full(back) | TrySendError::Closed(back)) => Some(back),
+        }
+    }
+}
+
+/// The configured listeners.
+fn fronts(config: &ProxyConfig) -> Vec<Arc<Port>> {
+    let fronts = [
+        (Front::Http, config.http_port),
+        (Front::Https, config.https_port),
+        (Front::AppId, config.appid_port),
+    ];
+    let wanted = fronts.into_iter().filter_map(|(front, port)| Some((front, port?)));
+    wanted.map(|(front, port)| Arc::new(Port::of(front, port))).collect()
 }
 
 /// One worker. Lives on its thread and is never sent to another.
@@ -188,6 +235,7 @@ impl Worker {
         let mut tables = self.tables.clone();
         tables.mark_changed();
         let mut listeners = Listeners::new(self.clone());
+        listeners.open_fronts();
         let deadline = loop {
             tokio::select! {
                 // An error means that the table's thread has ended: the last table stays.
@@ -229,36 +277,34 @@ impl Worker {
         self.table.borrow().routes.get(&number).map(|route| route.port.clone())
     }
 
+    /// Whether this worker listens on the port, and accepts for all workers.
+    pub(crate) fn owns(&self, port: u16) -> bool {
+        usize::from(port) % self.shared.workers() == self.index
+    }
+
     /// A random number from 0 to `n` - 1; 0 for 0.
     pub(crate) fn random_below(&self, n: u32) -> u32 {
         self.random.borrow_mut().random_range(0..n.max(1))
     }
 
-    /// Serves a client here, or hands it to a worker that has much less to do.
-    pub(crate) fn place(self: &Rc<Worker>, client: TcpStream, port: Arc<Port>, slot: Slot) {
-        let Some(idler) = self.much_idler() else {
-            spawn_local(self.clone().serve(client, port, slot));
-            return;
-        };
-        let Ok(client) = client.into_std() else { return };
-        match idler.try_send(Accepted { client, port, slot }) {
-            Ok(()) => count(&self.shared.handed_over),
-            Err(
-                mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back),
-            ) => {
-                self.serve_accepted(back);
-            }
+    /// Serves a client here, or hands it to a worker that has less to do.
+    pub(crate) fn place(
+        self: &Rc<Worker>,
+        client: std::net::TcpStream,
+        peer: SocketAddr,
+        local: SocketAddr,
+        port: Arc<Port>,
+        slot: Slot,
+    ) {
+        let target = self.shared.worker_for(self.index);
+        let open = Open::new(self.shared.clone(), target, port.clone(), slot);
+        let mut accepted = Accepted { client, conn: Conn::new(peer, local, port, open) };
+        if target != self.index {
+            let Some(back) = self.shared.hand_over(target, accepted) else { return };
+            accepted = back;
+            accepted.conn.move_to(self.index);
         }
-    }
-
-    fn much_idler(&self) -> Option<&mpsc::Sender<Accepted>> {
-        let shared = &self.shared;
-        if shared.loads.len() < 2 {
-            return None;
-        }
-        let own = shared.load(self.index);
-        let (least, other) = shared.loads.iter().map(|l| l.load(Relaxed)).zip(0..).min()?;
-        (own > least + HANDOVER_SLACK + least / 4).then(|| shared.handovers.get(other)).flatten()
+        self.serve_accepted(accepted);
     }
 
     async fn take_over(self: Rc<Worker>, mut handed: mpsc::Receiver<Accepted>) {
@@ -272,53 +318,7 @@ impl Worker {
     fn serve_accepted(self: &Rc<Worker>, accepted: Accepted) {
         // Only a broken event loop refuses a socket; the client is then closed.
         if let Ok(client) = TcpStream::from_std(accepted.client) {
-            spawn_local(self.clone().serve(client, accepted.port, accepted.slot));
-        }
-    }
-
-    /// The life of one client: find a task that takes the connection, relay until it ends.
-    async fn serve(self: Rc<Worker>, client: TcpStream, port: Arc<Port>, slot: Slot) {
-        let _open = Open::new(self.clone(), port.clone(), slot);
-        match connect::connect(&self, &port).await {
-            Ok((server, seat)) => {
-                relay::relay(&self, &port, client, server).await;
-                // After the sockets: who sees the task unused must find no connection to it.
-                drop(seat);
-            }
-            Err(refusal) => {
-                count(match refusal {
-                    Refusal::NoEndpoint => &port.counters.no_endpoint,
-                    Refusal::Failed => &port.counters.failed,
-                });
-                relay::reset(&client);
-            }
-        }
-    }
-}
-
-/// Counts a client while it exists.
-struct Open {
-    worker: Rc<Worker>,
-    port: Arc<Port>,
-    _slot: Slot,
-}
-
-impl Open {
-    fn new(worker: Rc<Worker>, port: Arc<Port>, slot: Slot) -> Open {
-        count(&port.counters.accepted);
-        port.counters.active.fetch_add(1, Relaxed);
-        if let Some(load) = worker.shared.loads.get(worker.index) {
-            load.fetch_add(1, Relaxed);
-        }
-        Open { worker, port, _slot: slot }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.port.counters.active.fetch_sub(1, Relaxed);
-        if let Some(load) = self.worker.shared.loads.get(self.worker.index) {
-            load.fetch_sub(1, Relaxed);
+            spawn_local(dispatch::serve(self.clone(), client, accepted.conn));
         }
     }
 }

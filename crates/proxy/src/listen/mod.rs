@@ -1,11 +1,16 @@
-//! Listening on service ports.
+//! Listening, on the shared ports and on service ports.
 //!
-//! In: tables (which ports there are). Out: accepted clients, placed on a worker, and each port's
-//! [`ListenerState`]. A port belongs to one worker, by its number, so descriptors grow with ports
-//! and not with ports times workers.
+//! In: settings and tables (which ports there are). Out: accepted clients, placed on a worker, and
+//! each port's [`ListenerState`]. A port belongs to one worker, by its number, so descriptors grow
+//! with ports and not with ports times workers; that worker accepts for all and hands over what
+//! others have more time for, before it has spent anything on the connection but `accept`.
 //!
 //! A port that cannot be bound is tried again with growing pauses and harms no other. Closing a
 //! listener never touches the connections it has accepted.
+
+mod acceptor;
+mod conn;
+pub(crate) mod dispatch;
 
 use std::collections::HashMap;
 use std::io;
@@ -16,16 +21,18 @@ use std::sync::Arc;
 use imbl::ordmap::DiffItem;
 use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
-use tokio::net::TcpListener;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tracing::{info, warn};
 
 use crate::config::{ACCEPT_PAUSE, ACCEPT_RETRY, LISTEN_BACKLOG, REBIND};
 use crate::port::{Port, count};
+use crate::route::Front;
 use crate::stats::ListenerState;
 use crate::table::RouteTable;
-use crate::worker::{Shared, Slot, Worker};
+use crate::worker::{Shared, Worker};
+use acceptor::Acceptor;
+pub(crate) use conn::{Conn, Open, Slot};
 
 /// Ports opened in one go before connections get their turn again.
 const OPEN_AT_ONCE: usize = 32;
@@ -33,19 +40,31 @@ const OPEN_AT_ONCE: usize = 32;
 /// The listeners of one worker.
 pub(crate) struct Listeners {
     worker: Rc<Worker>,
+    /// Those of the shared ports.
+    fronts: Vec<JoinHandle<()>>,
     followed: Arc<RouteTable>,
     open: HashMap<u16, JoinHandle<()>, foldhash::fast::RandomState>,
 }
 
 /// A bound port with its descriptor's permit.
 struct Bound {
-    listener: TcpListener,
+    listener: Acceptor,
+    address: SocketAddr,
     _descriptor: OwnedSemaphorePermit,
 }
 
 impl Listeners {
     pub(crate) fn new(worker: Rc<Worker>) -> Listeners {
-        Listeners { worker, followed: Arc::default(), open: HashMap::default() }
+        let (fronts, open) = (Vec::new(), HashMap::default());
+        Listeners { worker, fronts, followed: Arc::default(), open }
+    }
+
+    /// Opens the shared ports that are this worker's. They are there before any table is: who asks
+    /// that early is told that nothing has a route.
+    pub(crate) fn open_fronts(&mut self) {
+        let shared = self.worker.shared.clone();
+        let own = shared.fronts.iter().filter(|p| self.worker.owns(p.number));
+        self.fronts = own.map(|port| self.start(port)).collect();
     }
 
     /// Opens and closes what changed since the table followed last. When this returns, every port
@@ -66,9 +85,8 @@ impl Listeners {
             }
         }
         self.close(removed).await;
-        let (workers, index) = (self.worker.shared.workers(), self.worker.index);
-        let own = added.into_iter().filter(|p| usize::from(p.number) % workers == index);
-        for (n, port) in own.enumerate() {
+        added.retain(|port| self.worker.owns(port.number));
+        for (n, port) in added.into_iter().enumerate() {
             self.open(port);
             if n % OPEN_AT_ONCE == OPEN_AT_ONCE - 1 {
                 yield_now().await;
@@ -78,42 +96,67 @@ impl Listeners {
 
     /// Closes every listener.
     pub(crate) async fn close_all(&mut self) {
-        let all = self.open.keys().copied().collect();
-        self.close(all).await;
+        let mut all = std::mem::take(&mut self.fronts);
+        all.extend(self.open.drain().map(|(_, listener)| listener));
+        close(all).await;
     }
 
-    /// Closes the listeners and waits until they are closed, so that a port can be bound again.
     async fn close(&mut self, numbers: Vec<u16>) {
-        let closing: Vec<_> = numbers.iter().filter_map(|n| self.open.remove(n)).collect();
-        closing.iter().for_each(JoinHandle::abort);
-        for listener in closing {
-            // The error says that it was aborted, which is the aim.
-            let _ = listener.await;
-        }
+        close(numbers.iter().filter_map(|n| self.open.remove(n)).collect()).await;
     }
 
-    fn open(&mut self, port: &Port) {
+    fn open(&mut self, port: &Arc<Port>) {
         let shared = &self.worker.shared;
-        if shared.config.reserved_ports.contains(&port.number) {
+        let taken = shared.fronts.iter().any(|front| front.number == port.number);
+        if taken || shared.config.reserved_ports.contains(&port.number) {
             warn!(port = port.number, "service port not listened on: Waymark itself needs it");
             port.set_listener(ListenerState::Reserved);
             return;
         }
-        let bound = bind(shared, port.number);
+        let task = self.start(port);
+        self.open.insert(port.number, task);
+    }
+
+    /// Binds at once, so that the state is known when this returns, and accepts from then on.
+    fn start(&self, port: &Arc<Port>) -> JoinHandle<()> {
+        let bound = bind(&self.worker.shared, port.number);
         match &bound {
             Ok(_) => port.set_listener(ListenerState::Listening),
             Err(reason) => {
-                warn!(port = port.number, %reason, "service port not listened on; trying again");
+                warn!(port = port.number, %reason, "port not listened on; trying again");
                 port.set_listener(ListenerState::Failed(reason.to_string()));
             }
         }
-        let task = spawn_local(listen(self.worker.clone(), port.number, bound));
-        self.open.insert(port.number, task);
+        let front = (!matches!(port.front, Front::Service(_))).then(|| port.clone());
+        let source = PortSource { number: port.number, front };
+        spawn_local(listen(self.worker.clone(), source, bound))
+    }
+}
+
+/// Closes the listeners and waits until they are closed, so that a port can be bound again.
+async fn close(closing: Vec<JoinHandle<()>>) {
+    closing.iter().for_each(JoinHandle::abort);
+    for listener in closing {
+        // The error says that it was aborted, which is the aim.
+        let _ = listener.await;
+    }
+}
+
+/// Where a listener finds what it counts at.
+struct PortSource {
+    number: u16,
+    /// Of a shared port; a service port's stands in the table, and goes with it.
+    front: Option<Arc<Port>>,
+}
+
+impl PortSource {
+    fn port(&self, worker: &Worker) -> Option<Arc<Port>> {
+        self.front.clone().or_else(|| worker.port(self.number))
     }
 }
 
 /// Binds until it succeeds, then accepts until aborted.
-async fn listen(worker: Rc<Worker>, number: u16, mut bound: io::Result<Bound>) {
+async fn listen(worker: Rc<Worker>, source: PortSource, mut bound: io::Result<Bound>) {
     let (mut pause, longest) = REBIND;
     let bound = loop {
         match bound {
@@ -121,17 +164,17 @@ async fn listen(worker: Rc<Worker>, number: u16, mut bound: io::Result<Bound>) {
             Err(_) => tokio::time::sleep(pause).await,
         }
         pause = (pause * 2).min(longest);
-        bound = bind(&worker.shared, number);
-        let Some(port) = worker.port(number) else { return };
+        bound = bind(&worker.shared, source.number);
+        let Some(port) = source.port(&worker) else { return };
         match &bound {
             Ok(_) => {
-                info!(port = number, "service port listened on");
+                info!(port = source.number, "port listened on");
                 port.set_listener(ListenerState::Listening);
             }
             Err(reason) => port.set_listener(ListenerState::Failed(reason.to_string())),
         }
     };
-    accept(&worker, number, &bound.listener).await;
+    accept(&worker, &source, &bound).await;
 }
 
 fn bind(shared: &Shared, number: u16) -> io::Result<Bound> {
@@ -149,14 +192,15 @@ fn bind(shared: &Shared, number: u16) -> io::Result<Bound> {
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(LISTEN_BACKLOG)?;
-    Ok(Bound { listener: TcpListener::from_std(socket.into())?, _descriptor: descriptor })
+    let listener = Acceptor::new(socket.into())?;
+    Ok(Bound { listener, address, _descriptor: descriptor })
 }
 
-async fn accept(worker: &Rc<Worker>, number: u16, listener: &TcpListener) {
+async fn accept(worker: &Rc<Worker>, source: &PortSource, bound: &Bound) {
     let shared = &worker.shared;
     loop {
-        match listener.accept().await {
-            Ok((client, _)) => {
+        match bound.listener.accept().await {
+            Ok((client, peer)) => {
                 let slot = match shared.try_slot() {
                     Some(slot) => slot,
                     None => match wait_for_slot(shared).await {
@@ -165,15 +209,15 @@ async fn accept(worker: &Rc<Worker>, number: u16, listener: &TcpListener) {
                     },
                 };
                 // Without a route the port has just been removed and this task is being aborted.
-                if let Some(port) = worker.port(number) {
-                    worker.place(client, port, slot);
+                if let Some(port) = source.port(worker) {
+                    worker.place(client, peer, bound.address, port, slot);
                 }
             }
             Err(error) if is_exhaustion(&error) => {
                 count(&shared.accept_pauses);
                 if shared.may_warn() {
-                    warn!(port = number, %error, "accepting pauses: the system's limit is reached \
-                        (open files: ulimit -n)");
+                    warn!(port = source.number, %error, "accepting pauses: the system's limit is \
+                        reached (open files: ulimit -n)");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }

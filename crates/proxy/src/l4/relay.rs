@@ -30,8 +30,15 @@ const QUARTERS: u32 = 4;
 const SALVAGE_READS: usize = 64;
 
 /// Relays until the connection has ended, and closes both sockets.
-pub(crate) async fn relay(worker: &Worker, port: &Port, client: TcpStream, server: TcpStream) {
-    let mut relay = Relay::new(client, server);
+/// `prefix` has been read from the client before and goes to the server first.
+pub(crate) async fn relay(
+    worker: &Worker,
+    port: &Port,
+    client: TcpStream,
+    server: TcpStream,
+    prefix: Vec<u8>,
+) {
+    let mut relay = Relay::new(client, server, prefix);
     let quarter = worker.shared.config.idle_timeout / QUARTERS;
     let sleep = pin!(sleep(quarter));
     let mut idle = IdleTimer::new(sleep, quarter);
@@ -81,11 +88,11 @@ struct Flow {
 }
 
 impl Relay {
-    fn new(client: TcpStream, server: TcpStream) -> Relay {
+    fn new(client: TcpStream, server: TcpStream, prefix: Vec<u8>) -> Relay {
         Relay {
             client,
             server,
-            up: Flow::default(),
+            up: Flow { kept: prefix, ..Flow::default() },
             down: Flow::default(),
             moved: false,
             ended: false,

@@ -1,0 +1,34 @@
+//! Connections relayed as they are.
+//!
+//! In: a client's connection. Out: the same bytes at a task that takes it. `connect` finds the
+//! task, `relay` moves the bytes.
+
+mod connect;
+mod relay;
+
+use tokio::net::TcpStream;
+
+use crate::listen::Conn;
+use crate::port::count;
+use crate::worker::Worker;
+use connect::Refusal;
+
+/// The life of one client: find a task that takes the connection, relay until it ends. `prefix`
+/// has been read from the client already.
+pub(crate) async fn serve(worker: &Worker, client: TcpStream, prefix: Vec<u8>, conn: Conn) {
+    let port = &conn.port;
+    match connect::connect(worker, port).await {
+        Ok((server, seat)) => {
+            relay::relay(worker, port, client, server, prefix).await;
+            // After the sockets: who sees the task unused must find no connection to it.
+            drop(seat);
+        }
+        Err(refusal) => {
+            count(match refusal {
+                Refusal::NoEndpoint => &port.counters.no_endpoint,
+                Refusal::Failed => &port.counters.failed,
+            });
+            relay::reset(&client);
+        }
+    }
+}
