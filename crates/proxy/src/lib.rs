@@ -26,6 +26,7 @@ mod listen;
 mod output;
 mod port;
 mod proxy;
+pub mod proxy_protocol;
 pub mod route;
 mod stats;
 mod table;
@@ -35,6 +36,7 @@ mod worker;
 
 pub use config::{AccessLog, AccessLogFormat, ActiveChecks, Limits, ProxyConfig};
 pub use limits::{NofileError, raise_nofile_limit};
+pub use listen::client_hello;
 pub use proxy::{Proxy, StartError};
 pub use stats::{ListenerState, PortStats, TaskStats, Totals};
 pub use table::{Reason, Route, RouteTable, TableBuilder, Withheld};

@@ -31,6 +31,9 @@ pub(crate) struct Counters {
     pub(crate) resets: AtomicU64,
     pub(crate) idle_closed: AtomicU64,
     pub(crate) held: AtomicU64,
+    pub(crate) denied: AtomicU64,
+    pub(crate) bad_proxy_headers: AtomicU64,
+    pub(crate) hello_timeouts: AtomicU64,
 }
 
 impl Port {

@@ -53,6 +53,12 @@ pub struct PortStats {
     pub idle_closed: u64,
     /// Clients that were held until a task accepted or the hold was over.
     pub held: u64,
+    /// Clients closed because of where they came from.
+    pub denied: u64,
+    /// Clients closed because they sent no PROXY header where one must be, or not in time.
+    pub bad_proxy_headers: u64,
+    /// Clients closed because the first message of TLS did not come in time.
+    pub hello_timeouts: u64,
     /// Each task of the port.
     pub tasks: Vec<TaskStats>,
 }
@@ -107,6 +113,9 @@ pub(crate) fn listener_stats(port: &Port) -> PortStats {
         resets: counters.resets.load(Relaxed),
         idle_closed: counters.idle_closed.load(Relaxed),
         held: counters.held.load(Relaxed),
+        denied: counters.denied.load(Relaxed),
+        bad_proxy_headers: counters.bad_proxy_headers.load(Relaxed),
+        hello_timeouts: counters.hello_timeouts.load(Relaxed),
         tasks: Vec::new(),
     }
 }

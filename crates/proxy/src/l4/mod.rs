@@ -6,20 +6,20 @@
 mod connect;
 mod relay;
 
-use tokio::net::TcpStream;
-
 use crate::listen::Conn;
 use crate::port::count;
 use crate::worker::Worker;
 use connect::Refusal;
+pub(crate) use relay::Side;
 
 /// The life of one client: find a task that takes the connection, relay until it ends. `prefix`
 /// has been read from the client already.
-pub(crate) async fn serve(worker: &Worker, client: TcpStream, prefix: Vec<u8>, conn: Conn) {
+pub(crate) async fn serve<C: Side>(worker: &Worker, client: C, prefix: Vec<u8>, conn: Conn) {
     let port = &conn.port;
     match connect::connect(worker, port).await {
         Ok((server, seat)) => {
-            relay::relay(worker, port, client, server, prefix).await;
+            let idle = worker.shared.config.idle_timeout;
+            relay::relay(worker, port, client, server, prefix, idle).await;
             // After the sockets: who sees the task unused must find no connection to it.
             drop(seat);
         }
@@ -28,7 +28,7 @@ pub(crate) async fn serve(worker: &Worker, client: TcpStream, prefix: Vec<u8>, c
                 Refusal::NoEndpoint => &port.counters.no_endpoint,
                 Refusal::Failed => &port.counters.failed,
             });
-            relay::reset(&client);
+            client.reset();
         }
     }
 }

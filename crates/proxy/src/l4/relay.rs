@@ -9,7 +9,7 @@
 //! has.
 
 use std::future::poll_fn;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
@@ -29,17 +29,65 @@ const QUARTERS: u32 = 4;
 /// Reads of what a side sent before it broke off, at most.
 const SALVAGE_READS: usize = 64;
 
-/// Relays until the connection has ended, and closes both sockets.
-/// `prefix` has been read from the client before and goes to the server first.
-pub(crate) async fn relay(
+/// One end of a relayed connection.
+pub(crate) trait Side: AsyncRead + AsyncWrite + Unpin {
+    /// Whether it keeps written bytes until it is flushed, and has its own way to say the end.
+    const BUFFERED: bool;
+    /// Has it send a reset when it is closed, instead of an end of stream.
+    fn reset(&self);
+
+    /// Reads what is there, though nothing may have told of it; 0 when there is nothing.
+    fn read_now(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> usize {
+        let mut read = ReadBuf::new(buffer);
+        match Pin::new(self).poll_read(cx, &mut read) {
+            Poll::Ready(Ok(())) => read.filled().len(),
+            _ => 0,
+        }
+    }
+}
+
+impl Side for TcpStream {
+    const BUFFERED: bool = false;
+
+    fn reset(&self) {
+        // It fails only on a socket that is no longer connected: then there is nobody to tell.
+        let _ = self.set_zero_linger();
+    }
+
+    fn read_now(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> usize {
+        // Past the event loop: what broke the connection may be known before the answer is.
+        (&*SockRef::from(&*self)).read(buffer).unwrap_or(0)
+    }
+}
+
+impl<T: Side> Side for tokio_rustls::server::TlsStream<T> {
+    const BUFFERED: bool = true;
+
+    fn reset(&self) {
+        self.get_ref().0.reset();
+    }
+}
+
+impl<T: Side> Side for tokio_rustls::client::TlsStream<T> {
+    const BUFFERED: bool = true;
+
+    fn reset(&self) {
+        self.get_ref().0.reset();
+    }
+}
+
+/// Relays until the connection has ended, and closes both sides. `prefix` has been read from the
+/// client before and goes to the server first. Nothing moving for `idle` ends it.
+pub(crate) async fn relay<C: Side, S: Side>(
     worker: &Worker,
     port: &Port,
-    client: TcpStream,
-    server: TcpStream,
+    client: C,
+    server: S,
     prefix: Vec<u8>,
+    idle: Duration,
 ) {
     let mut relay = Relay::new(client, server, prefix);
-    let quarter = worker.shared.config.idle_timeout / QUARTERS;
+    let quarter = idle / QUARTERS;
     let sleep = pin!(sleep(quarter));
     let mut idle = IdleTimer::new(sleep, quarter);
     let end = poll_fn(|cx| {
@@ -57,15 +105,9 @@ pub(crate) async fn relay(
     }
 }
 
-/// Has the socket send a reset when it is closed, instead of an end of stream.
-pub(crate) fn reset(socket: &TcpStream) {
-    // It fails only on a socket that is no longer connected: then there is nobody to tell.
-    let _ = socket.set_zero_linger();
-}
-
-struct Relay {
-    client: TcpStream,
-    server: TcpStream,
+struct Relay<C: Side, S: Side> {
+    client: C,
+    server: S,
     up: Flow,
     down: Flow,
     /// Whether bytes were read since this was last looked at.
@@ -81,14 +123,16 @@ struct Flow {
     kept: Vec<u8>,
     /// How much of `kept` the receiver has taken.
     written: usize,
+    /// The receiver is to be flushed.
+    unflushed: bool,
     /// The sender has ended its stream.
     at_end: bool,
     /// The receiver has been told so.
     ended: bool,
 }
 
-impl Relay {
-    fn new(client: TcpStream, server: TcpStream, prefix: Vec<u8>) -> Relay {
+impl<C: Side, S: Side> Relay<C, S> {
+    fn new(client: C, server: S, prefix: Vec<u8>) -> Relay<C, S> {
         Relay {
             client,
             server,
@@ -110,11 +154,11 @@ impl Relay {
         match (up, down) {
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
             (Poll::Ready(Err(error)), _) => {
-                salvage(&self.server, &self.client, &self.down, buffer);
+                salvage(cx, &mut self.server, &mut self.client, &self.down, buffer);
                 Poll::Ready(Err(error))
             }
             (_, Poll::Ready(Err(error))) => {
-                salvage(&self.client, &self.server, &self.up, buffer);
+                salvage(cx, &mut self.client, &mut self.server, &self.up, buffer);
                 Poll::Ready(Err(error))
             }
             _ => Poll::Pending,
@@ -122,11 +166,11 @@ impl Relay {
     }
 }
 
-impl Drop for Relay {
+impl<C: Side, S: Side> Drop for Relay<C, S> {
     fn drop(&mut self) {
         if !self.ended {
-            reset(&self.client);
-            reset(&self.server);
+            self.client.reset();
+            self.server.reset();
         }
     }
 }
@@ -142,18 +186,18 @@ impl Transfer<'_> {
     /// Moves bytes from one socket to the other until one of them is not ready; ready when the
     /// direction has ended. `last`: the other direction has ended before, so closing the socket
     /// says what a shutdown would.
-    fn poll(
+    fn poll<F: Side, T: Side>(
         &mut self,
         cx: &mut Context<'_>,
         flow: &mut Flow,
-        from: &mut TcpStream,
-        to: &mut TcpStream,
+        from: &mut F,
+        to: &mut T,
         last: bool,
     ) -> Poll<io::Result<()>> {
         while !flow.ended {
             ready!(flow.write_kept(cx, to))?;
             if flow.at_end {
-                if !last {
+                if !last || T::BUFFERED {
                     ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
                 }
                 flow.ended = true;
@@ -175,11 +219,12 @@ impl Transfer<'_> {
 
 impl Flow {
     /// Writes what the receiver takes at once and keeps the rest.
-    fn write(&mut self, cx: &mut Context<'_>, to: &mut TcpStream, data: &[u8]) -> io::Result<()> {
+    fn write<T: Side>(&mut self, cx: &mut Context<'_>, to: &mut T, data: &[u8]) -> io::Result<()> {
         let written = match Pin::new(to).poll_write(cx, data) {
             Poll::Ready(written) => written?,
             Poll::Pending => 0,
         };
+        self.unflushed = T::BUFFERED;
         if let Some(rest @ [_, ..]) = data.get(written..) {
             self.kept = rest.to_vec();
             self.written = 0;
@@ -188,12 +233,17 @@ impl Flow {
     }
 
     /// Writes what was kept; ready when nothing is left, and then no memory is held.
-    fn write_kept(&mut self, cx: &mut Context<'_>, to: &mut TcpStream) -> Poll<io::Result<()>> {
+    fn write_kept<T: Side>(&mut self, cx: &mut Context<'_>, to: &mut T) -> Poll<io::Result<()>> {
         while let Some(rest @ [_, ..]) = self.kept.get(self.written..) {
             self.written += ready!(Pin::new(&mut *to).poll_write(cx, rest))?;
         }
         if !self.kept.is_empty() {
             self.kept = Vec::new();
+            self.unflushed = T::BUFFERED;
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut *to).poll_flush(cx))?;
+            self.unflushed = false;
         }
         Poll::Ready(Ok(()))
     }
@@ -202,19 +252,26 @@ impl Flow {
 /// Passes on what a side had sent before the connection broke. A server that answers and closes
 /// without having read the whole request resets the connection; its answer has arrived all the
 /// same, and a client connected to it directly could read it.
-fn salvage(from: &TcpStream, to: &TcpStream, flow: &Flow, buffer: &mut [u8]) {
-    let (from, to) = (SockRef::from(from), SockRef::from(to));
+fn salvage<F: Side, T: Side>(
+    cx: &mut Context<'_>,
+    from: &mut F,
+    to: &mut T,
+    flow: &Flow,
+    buffer: &mut [u8],
+) {
+    let mut takes = |cx: &mut Context<'_>, data: &[u8]| {
+        let written = Pin::new(&mut *to).poll_write(cx, data);
+        matches!(written, Poll::Ready(Ok(length)) if length == data.len())
+            && matches!(Pin::new(&mut *to).poll_flush(cx), Poll::Ready(Ok(())))
+    };
     let kept = flow.kept.get(flow.written..).unwrap_or_default();
-    if (&*to).write(kept).is_ok_and(|written| written < kept.len()) {
+    if !kept.is_empty() && !takes(cx, kept) {
         return;
     }
     for _ in 0..SALVAGE_READS {
-        match (&*from).read(buffer) {
-            Ok(length @ 1..) => match (&*to).write(buffer.get(..length).unwrap_or_default()) {
-                Ok(written) if written == length => {}
-                _ => return,
-            },
-            _ => return,
+        let length = from.read_now(cx, buffer);
+        if length == 0 || !takes(cx, buffer.get(..length).unwrap_or_default()) {
+            return;
         }
     }
 }

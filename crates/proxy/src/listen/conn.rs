@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::first_bytes::canonical;
 use crate::port::{Port, count};
 use crate::route::Front;
 use crate::worker::Shared;
@@ -19,7 +20,7 @@ pub(crate) struct Conn {
     pub(crate) front: Front,
     /// Whether its bytes came over TLS that ended here.
     pub(crate) secure: bool,
-    /// Who is connected.
+    /// Who is connected. An IPv4 address is one, also on a socket of both families.
     pub(crate) peer: SocketAddr,
     /// Who the client is: as a PROXY header said, else `peer`.
     pub(crate) source: SocketAddr,
@@ -37,6 +38,7 @@ pub(crate) struct Conn {
 impl Conn {
     /// A connection just accepted; it counts from here.
     pub(crate) fn new(peer: SocketAddr, local: SocketAddr, port: Arc<Port>, open: Open) -> Conn {
+        let peer = canonical(peer);
         let (front, source) = (port.front, peer);
         Conn { front, secure: false, peer, source, local, sni: None, port, open }
     }

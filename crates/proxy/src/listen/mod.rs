@@ -9,8 +9,10 @@
 //! listener never touches the connections it has accepted.
 
 mod acceptor;
+pub mod client_hello;
 mod conn;
 pub(crate) mod dispatch;
+mod first_bytes;
 
 use std::collections::HashMap;
 use std::io;
