@@ -8,10 +8,16 @@
 //! with `HAPROXY_` have marathon-lb's names and meaning; `WAYMARK_` ones say what marathon-lb has no
 //! label for. Nothing here knows tasks, sockets or files: a path in a label is a path.
 
+mod checks;
+mod draft;
+mod name;
 mod quarantine;
 mod read;
 mod rules;
+mod table;
+mod value;
 
 pub use quarantine::{Quarantine, Quarantined};
 pub use read::{LabelError, read};
 pub use rules::*;
+pub use table::{Family, Label, Need, Scope, labels};

@@ -1,5 +1,6 @@
 //! The types that labels are read into.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -130,6 +131,26 @@ pub enum HostPattern {
     Any,
 }
 
+impl HostPattern {
+    /// The name, unless it is a wildcard.
+    pub fn exact(&self) -> Option<&str> {
+        match self {
+            HostPattern::Exact(name) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HostPattern::Exact(name) => f.write_str(name),
+            HostPattern::Under(parent) => write!(f, "*.{parent}"),
+            HostPattern::Any => f.write_str("*"),
+        }
+    }
+}
+
 /// A path that requests are matched with.
 #[derive(Clone, Debug)]
 pub enum PathPattern {
@@ -140,11 +161,12 @@ pub enum PathPattern {
         /// `-i`
         ignore_case: bool,
     },
-    /// Begins with these segments: `/api` matches `/api` and `/api/x`, not `/apix`.
+    /// Begins with these segments: `/api` matches `/api` and `/api/x`, not `/apix`. Without a slash
+    /// at its end; `/` matches every path.
     Segments(String),
     /// Is this text.
     Exact(String),
-    /// Matches this expression.
+    /// Has a match of this expression (which is anchored where the label means whole paths).
     Regex(Regex),
 }
 
@@ -173,8 +195,8 @@ pub struct Auth {
     pub hash: String,
 }
 
-impl std::fmt::Debug for Auth {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The hash is a secret of sorts: it stays out of logs and dumps.
         f.debug_struct("Auth").field("realm", &self.realm).field("user", &self.user).finish()
     }
@@ -186,7 +208,8 @@ pub enum Rewrite {
     /// Nothing.
     #[default]
     Keep,
-    /// This prefix goes, with one slash after it (`/p/x` → `/x`, `/p` → `/`).
+    /// These segments go (`/p/x` → `/x`, `/p` → `/`); other paths, as `/px`, stay. Without a slash
+    /// at its end, never empty.
     Strip(String),
     /// What the expression matches is replaced (`$1` refers to a group).
     Replace {
@@ -195,6 +218,16 @@ pub enum Rewrite {
         /// What it becomes.
         with: String,
     },
+}
+
+impl Rewrite {
+    /// Takes a prefix off; `/` and the slashes at its end mean nothing.
+    pub(crate) fn strip(prefix: String) -> Rewrite {
+        match prefix.trim_end_matches('/') {
+            "" => Rewrite::Keep,
+            prefix => Rewrite::Strip(prefix.to_owned()),
+        }
+    }
 }
 
 impl PartialEq for Rewrite {
@@ -236,7 +269,7 @@ pub enum HashKey {
     Source,
     /// The path without its query (`uri`).
     Path,
-    /// This header; the client's address where it is missing.
+    /// This header, in lower case; the client's address where it is missing.
     Header(String),
     /// This cookie; the client's address where it is missing.
     Cookie(String),
