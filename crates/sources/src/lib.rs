@@ -7,4 +7,8 @@
 //! A source turns a cluster's word into snapshots. It never empties the catalog because it has lost
 //! the cluster, never ends the process, and knows nothing of what is made of the snapshots.
 
+mod backoff;
+pub mod client;
+mod hosts;
+mod keep;
 pub mod mesos;

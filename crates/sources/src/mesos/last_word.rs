@@ -5,8 +5,8 @@
 //! a file that was cut is told from a whole one. Written beside and moved into place.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +17,8 @@ use waymark_model::{
     Cluster, ClusterAgent, ClusterPort, ClusterTask, Framework, Master, Masters, Readiness,
     TaskAddresses, TaskGroup, TaskGroupId, TaskId, Version,
 };
+
+use crate::keep;
 
 /// The name of the file in the data directory.
 const FILE: &str = "mesos-state.json";
@@ -183,27 +185,9 @@ pub(crate) fn load(file: &Path) -> Result<Option<LastWord>, Unreadable> {
     Ok(Some(LastWord { cluster, places, version, saved }))
 }
 
-/// Notes, as the file's time, that the word in it was still true then.
-pub(crate) fn mark(file: &Path, when: SystemTime) -> io::Result<()> {
-    File::options().append(true).open(file)?.set_modified(when)
-}
-
 /// Puts the word in the place of the one on disk; the old one stays whole until then.
 pub(crate) fn save(file: &Path, word: &LastWord) -> io::Result<()> {
-    let beside = file.with_extension("json.new");
-    if let Some(directory) = file.parent() {
-        fs::create_dir_all(directory)?;
-    }
-    let mut out = BufWriter::with_capacity(256 * 1024, File::create(&beside)?);
-    write(word, &mut out)?;
-    let out = out.into_inner().map_err(io::IntoInnerError::into_error)?;
-    out.set_modified(word.saved)?;
-    out.sync_all()?;
-    fs::rename(&beside, file)?;
-    if let Some(directory) = file.parent() {
-        File::open(directory)?.sync_all()?;
-    }
-    Ok(())
+    keep::replace(file, word.saved, |out| write(word, out))
 }
 
 fn write(word: &LastWord, out: &mut impl Write) -> io::Result<()> {
@@ -344,9 +328,12 @@ fn task_of(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use waymark_mesos_api::{Hosts, State, parse, sample};
 
     use super::*;
+    use crate::keep::mark;
 
     struct Literals;
 

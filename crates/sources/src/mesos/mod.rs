@@ -8,28 +8,23 @@
 //! Whatever happens to the masters, ZooKeeper or the network, what was published stays until a
 //! master that leads has said something else. How old that word is stands in `Freshness`.
 
-mod backoff;
+mod ask;
 mod config;
 mod detect;
 mod error;
-mod hosts;
-mod http;
-mod keep;
 mod last_word;
-mod login;
 mod masters;
 mod poll;
 mod run;
 mod status;
 mod stream;
-mod tls;
 mod zookeeper;
 
-pub use config::{IamConfig, MesosAuth, MesosConfig, MesosConfigError, MesosTls};
+pub use config::{MesosConfig, MesosConfigError};
 pub use detect::{ZkTarget, ZkTargetError};
 pub use status::{MesosReport, MesosStatus, Mode};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -38,12 +33,13 @@ use waymark_catalog::{Freshness, Writer};
 use waymark_mesos_api::{HostPort, State, host_port};
 use waymark_model::{Cluster, Version};
 
-use error::Trouble;
-use http::Client;
-use keep::Word;
+use ask::Client;
 use last_word::LastWord;
-use login::Credentials;
 use masters::Detected;
+
+use crate::client::{self, Credentials};
+use crate::hosts::HostCache;
+use crate::keep::{self, Word};
 
 /// A Mesos cluster that is followed.
 pub struct MesosSource {
@@ -69,15 +65,16 @@ impl MesosSource {
             }
         }
         let tls = match config.https {
-            true => Some(tls::connector(&config.tls)?),
+            true => Some(client::connector(&config.tls)?),
             false => None,
         };
         let for_login = tls.clone();
         let credentials = Credentials::new(&config.auth, || match for_login {
             Some(tls) => Ok(tls),
-            None => tls::connector(&config.tls),
+            None => client::connector(&config.tls),
         })?;
-        let client = Client { tls, credentials };
+        let http = client::Client::new(tls, credentials);
+        let client = Client { http, secure: config.https };
         let file = config.data_dir.as_deref().map(last_word::file_in);
         let last = file.as_deref().and_then(|file| match last_word::load(file) {
             Ok(last) => last,
@@ -123,7 +120,7 @@ impl MesosSource {
                 true
             });
             let version = version.unwrap_or_default();
-            word.send_replace(Word { cluster: cluster.clone(), version, saved });
+            word.send_replace(Word { content: cluster.clone(), version, saved });
             published = Some(cluster);
         }
         let mut all = masters;
@@ -132,7 +129,12 @@ impl MesosSource {
             all = published.as_ref().map(masters_before).unwrap_or_default();
         }
         let (found, detected) = watch::channel(Detected { leader: None, all });
-        let keeping = keep::keep(file, places(&config), words, freshness.clone());
+        let places = places(&config);
+        let save = move |file: &Path, word: &Word<Cluster>| {
+            let Word { content: cluster, version, saved } = word.clone();
+            last_word::save(file, &LastWord { cluster, places: places.clone(), version, saved })
+        };
+        let keeping = keep::keep(file, words, freshness.clone(), save);
         let warning = zookeeper::watch_for_leader(config.zk_detection_timeout, detected.clone());
         let target = config.zk.clone();
         let detecting = async {
@@ -144,7 +146,7 @@ impl MesosSource {
         };
         let state = published.clone().map(State::restored).unwrap_or_default();
         let client = Arc::new(client);
-        let (hosts, at) = (hosts::HostCache::default(), run::Standpoint::default());
+        let (hosts, at) = (HostCache::default(), run::Standpoint::default());
         let follower = run::Follower {
             config,
             client,
@@ -205,18 +207,4 @@ fn masters_before(cluster: &Cluster) -> Vec<HostPort> {
         }
     }
     places
-}
-
-/// Work on so few bytes is done where it comes up.
-const SMALL: usize = 256 * 1024;
-
-/// Work on `length` bytes, beside the tasks of the runtime when it is much.
-async fn blocking<T: Send + 'static>(
-    length: usize,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Trouble> {
-    if length < SMALL {
-        return Ok(work());
-    }
-    tokio::task::spawn_blocking(work).await.map_err(|_| Trouble::Interrupted)
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use waymark_mesos_api::{Document, HostPort, parse};
 
-use super::blocking;
+use super::ask::Client;
 use super::error::Trouble;
-use super::http::{Ask, Client};
+use crate::client::{Ask, Failure, blocking};
 
 /// Asks `master` for the state of the cluster, and the one that leads where that is another. The
 /// document, who wrote it, and its length.
@@ -28,7 +28,7 @@ pub(crate) async fn state(
             Some(_) => Err(Trouble::LeaderUnclear),
         }
     };
-    tokio::time::timeout(within, both).await.unwrap_or(Err(Trouble::Timeout(within)))
+    tokio::time::timeout(within, both).await.unwrap_or(Err(Failure::Timeout(within).into()))
 }
 
 async fn one(

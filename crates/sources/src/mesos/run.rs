@@ -12,13 +12,15 @@ use waymark_catalog::{Freshness, Writer};
 use waymark_mesos_api::{Applied, Document, Event, HostPort, Hosts, State};
 use waymark_model::{Cluster, Master, Masters};
 
+use super::ask::Client;
 use super::error::Trouble;
-use super::hosts::HostCache;
-use super::http::Client;
-use super::keep::Word;
 use super::masters::Detected;
 use super::stream::{self, Stream};
-use super::{MesosConfig, MesosStatus, Mode, backoff, blocking, poll};
+use super::{MesosConfig, MesosStatus, Mode, poll};
+use crate::backoff;
+use crate::client::{Failure, blocking};
+use crate::hosts::HostCache;
+use crate::keep::Word;
 
 /// The longest pause between attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
@@ -56,7 +58,7 @@ pub(super) struct Follower {
     pub status: MesosStatus,
     pub detected: watch::Receiver<Detected>,
     /// Where the last word is kept.
-    pub word: watch::Sender<Word>,
+    pub word: watch::Sender<Word<Cluster>>,
     pub state: State,
     pub hosts: HostCache,
     /// What was published last.
@@ -163,7 +165,7 @@ impl Follower {
         let leader = match self.beside(stream::leader(&client, &asked, &known)).await? {
             Ok(leader) => Some(leader),
             // It may be forbidden to ask this and allowed to subscribe.
-            Err(Trouble::Status(status)) if status.as_u16() == 403 => None,
+            Err(Trouble::Client(Failure::Status(status, _))) if status.as_u16() == 403 => None,
             Err(Trouble::Parse(_)) => None,
             Err(trouble) => return Err(trouble),
         };
@@ -197,7 +199,7 @@ impl Follower {
                     continue;
                 }
                 Some(told) = summaries.join_next() => {
-                    self.take_pids(told.unwrap_or(Err(Trouble::Interrupted)));
+                    self.take_pids(told.unwrap_or(Err(Failure::Interrupted.into())));
                     continue;
                 }
                 event = self.beside(stream.event()) => event??,
@@ -368,7 +370,7 @@ impl Follower {
             Err(trouble) => {
                 // What was published is never taken back because of that.
                 self.state = State::restored(self.published.clone().unwrap_or_default());
-                return Err(trouble);
+                return Err(trouble.into());
             }
         }
         Ok(())
@@ -449,7 +451,7 @@ impl Follower {
         let unresolved = self.hosts.unresolved();
         self.status.update(|report| report.unresolved_hosts = unresolved);
         let (version, saved) = (version.unwrap_or_default(), SystemTime::now());
-        self.word.send_replace(Word { cluster, version, saved });
+        self.word.send_replace(Word { content: cluster, version, saved });
     }
 
     fn heard(&mut self, mode: Mode, skipped: waymark_mesos_api::Skipped, took: Duration) {
@@ -495,10 +497,9 @@ impl Follower {
 /// been elected says so until it knows its agents again, and its state is empty meanwhile.
 fn falls_back(trouble: &Trouble) -> bool {
     let broken = match trouble {
-        Trouble::Parse(_) | Trouble::Framing(_) | Trouble::Timeout(_) | Trouble::OldStream(_) => {
-            true
-        }
-        Trouble::Status(status) => matches!(status.as_u16(), 500 | 502 | 504),
+        Trouble::Parse(_) | Trouble::Framing(_) | Trouble::OldStream(_) => true,
+        Trouble::Client(Failure::Timeout(_)) => true,
+        Trouble::Client(Failure::Status(status, _)) => matches!(status.as_u16(), 500 | 502 | 504),
         _ => false,
     };
     broken || trouble.is_refusal()

@@ -9,8 +9,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use waymark_mesos_api::recordio::Decoder;
 use waymark_mesos_api::{Document, Event, HostPort, parse_master};
 
+use super::ask::{Client, call};
 use super::error::Trouble;
-use super::http::{Ask, Client, MAX_BODY};
+use crate::client::{Ask, Failure, MAX_BODY};
 
 /// So many heartbeats may be missing.
 const MISSED: u32 = 3;
@@ -29,10 +30,10 @@ pub(crate) async fn leader(
     master: &HostPort,
     known: &[HostPort],
 ) -> Result<HostPort, Trouble> {
-    let ask = Ask::call(r#"{"type":"GET_MASTER"}"#);
+    let ask = call(r#"{"type":"GET_MASTER"}"#);
     match client.fetch(master, &ask, known, SMALL_TIMEOUT).await {
         Ok((_, body)) => Ok(parse_master(&body)?),
-        Err(Trouble::Timeout(within)) => Err(Trouble::Silent(within)),
+        Err(Trouble::Client(Failure::Timeout(within))) => Err(Trouble::Silent(within)),
         Err(trouble) => Err(trouble),
     }
 }
@@ -69,7 +70,7 @@ impl Stream {
         within: Duration,
     ) -> Result<(Stream, Vec<u8>, HostPort), Trouble> {
         let opening = async {
-            let answer = client.ask(master, &Ask::call(r#"{"type":"SUBSCRIBE"}"#), known).await?;
+            let answer = client.ask(master, &call(r#"{"type":"SUBSCRIBE"}"#), known).await?;
             let mut stream = Stream {
                 body: answer.response.into_body(),
                 decoder: Decoder::new(MAX_BODY),
@@ -80,7 +81,7 @@ impl Stream {
             let first = stream.record().await?;
             Ok((stream, first, answer.from))
         };
-        timeout(within, opening).await.unwrap_or(Err(Trouble::Timeout(within)))
+        timeout(within, opening).await.unwrap_or(Err(Failure::Timeout(within).into()))
     }
 
     /// Says how often heartbeats come; what makes no sense counts as the nearest that does.

@@ -6,9 +6,9 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use zookeeper_client as zk;
 
-use super::backoff;
 use super::detect::ZkTarget;
 use super::masters::{Detected, master, nodes};
+use crate::backoff;
 
 /// The session time-out that is asked for.
 const SESSION: Duration = Duration::from_secs(10);

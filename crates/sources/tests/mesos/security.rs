@@ -15,13 +15,14 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
-use waymark_sources::mesos::{IamConfig, MesosAuth, MesosConfig, MesosConfigError, MesosSource};
+use waymark_sources::client::{Auth, ClientError, IamConfig};
+use waymark_sources::mesos::{MesosConfig, MesosConfigError, MesosSource};
 
 use crate::cluster::{Following, config, state};
 use crate::server::{Reply, Server};
 
-fn basic() -> MesosAuth {
-    MesosAuth::Basic { principal: "me".to_owned(), secret: "pässword".to_owned() }
+fn basic() -> Auth {
+    Auth::Basic { principal: "me".to_owned(), secret: "pässword".to_owned() }
 }
 
 #[tokio::test]
@@ -59,7 +60,7 @@ async fn basic_credentials_are_seen_by_known_masters_only() {
 
 #[test]
 fn secrets_do_not_show() {
-    let iam = MesosAuth::Iam(IamConfig {
+    let iam = Auth::Iam(IamConfig {
         uid: "u".to_owned(),
         private_key: "pässword".to_owned(),
         login_endpoint: "https://x/".to_owned(),
@@ -115,7 +116,7 @@ async fn iam_logs_in_once_and_again_when_the_token_is_refused() {
     answer("token=t1", 2);
     let mut config = config(&[&at]);
     config.subscribe = false;
-    config.auth = MesosAuth::Iam(IamConfig {
+    config.auth = Auth::Iam(IamConfig {
         uid: "account".to_owned(),
         private_key,
         login_endpoint: format!("http://{}/acs/login", login.addr),
@@ -238,13 +239,13 @@ fn settings_that_make_no_sense_are_refused() {
         (c.https, c.tls.insecure_without_ca) = (true, true);
         c.tls.cert_file = Some("x".into());
     };
-    assert!(matches!(refused(&https), MesosConfigError::HalfCertificate));
+    assert!(matches!(refused(&https), MesosConfigError::Client(ClientError::HalfCertificate)));
     let no_file = |c: &mut MesosConfig| (c.https, c.tls.ca_file) = (true, Some("nowhere".into()));
-    assert!(matches!(refused(&no_file), MesosConfigError::File { .. }));
+    assert!(matches!(refused(&no_file), MesosConfigError::Client(ClientError::File { .. })));
     let iam = |c: &mut MesosConfig| {
         let (uid, private_key) = ("u".to_owned(), "no key".to_owned());
         let login_endpoint = "http://x/".to_owned();
-        c.auth = MesosAuth::Iam(IamConfig { uid, private_key, login_endpoint });
+        c.auth = Auth::Iam(IamConfig { uid, private_key, login_endpoint });
     };
-    assert!(matches!(refused(&iam), MesosConfigError::Iam(_)));
+    assert!(matches!(refused(&iam), MesosConfigError::Client(ClientError::Iam(_))));
 }

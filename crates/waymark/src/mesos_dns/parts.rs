@@ -14,7 +14,8 @@ use waymark_dns::naming::LabelRule;
 use waymark_dns::rate_limit::RateLimit;
 use waymark_dns::{DnsConfig, IpSource, NearFirst, Policy, TransferConfig};
 use waymark_http::{BasicAuth, Tls, TlsError};
-use waymark_sources::mesos::{IamConfig, MesosAuth, MesosConfig, MesosTls};
+use waymark_sources::client::{Auth, IamConfig, TlsConfig};
+use waymark_sources::mesos::MesosConfig;
 
 use super::config::kind::{self, Authentication, Texts};
 use super::config::{Checked, Config, Loaded};
@@ -44,7 +45,7 @@ pub fn mesos(loaded: &Loaded, data_dir: Option<PathBuf>) -> Result<MesosConfig, 
         state_timeout: seconds(config.state_timeout_seconds.0),
         subscribe: config.subscribe,
         https: config.mesos_https_on,
-        tls: MesosTls {
+        tls: TlsConfig {
             ca_file: file(&config.ca_cert_file),
             cert_file: file(&config.cert_file),
             key_file: file(&config.key_file),
@@ -59,10 +60,10 @@ fn host_port(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-fn authentication(config: &Config, checked: &Checked) -> Result<MesosAuth, String> {
+fn authentication(config: &Config, checked: &Checked) -> Result<Auth, String> {
     match config.mesos_authentication {
-        Authentication::None => Ok(MesosAuth::None),
-        Authentication::Basic => Ok(MesosAuth::Basic {
+        Authentication::None => Ok(Auth::None),
+        Authentication::Basic => Ok(Auth::Basic {
             principal: config.mesos_credentials.principal.clone(),
             secret: config.mesos_credentials.secret.clone(),
         }),
@@ -80,7 +81,7 @@ fn authentication(config: &Config, checked: &Checked) -> Result<MesosAuth, Strin
                     return Err(format!("IAMConfigFile: the file has no \"{name}\""));
                 }
             }
-            Ok(MesosAuth::Iam(IamConfig {
+            Ok(Auth::Iam(IamConfig {
                 uid: file.uid,
                 private_key: file.private_key,
                 login_endpoint: file.login_endpoint,

@@ -18,6 +18,7 @@ use waymark_dns::forward::Forwarder;
 use waymark_dns::http::{self, HttpConfig, MetricsSource, SourceView};
 use waymark_dns::{Dns, Sockets};
 use waymark_http::Tls;
+use waymark_sources::client::ClientError;
 use waymark_sources::mesos::{MesosConfig, MesosConfigError, MesosSource, MesosStatus};
 
 use super::config::{Config, Loaded};
@@ -88,7 +89,9 @@ fn masters(mesos: &MesosConfig) -> String {
 
 /// The source's error with the setting that it is about.
 fn named(config: &Config, error: &MesosConfigError) -> String {
-    let MesosConfigError::File { file, .. } = error else { return error.to_string() };
+    let MesosConfigError::Client(ClientError::File { file, .. }) = error else {
+        return error.to_string();
+    };
     let settings = [
         ("CACertFile", &config.ca_cert_file),
         ("CertFile", &config.cert_file),

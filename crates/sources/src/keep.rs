@@ -1,15 +1,15 @@
 //! Keeps the last word on disk: at once, then as often as it costs little, and at the end.
 
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use waymark_catalog::{Freshness, Standing};
-use waymark_model::{Cluster, Version};
-
-use super::last_word::{LastWord, mark, save};
+use waymark_model::Version;
 
 /// The pause is so many times as long as the writing took, so that large clusters that change all
 /// the time cost a fiftieth of a processor at most.
@@ -28,24 +28,27 @@ const RESERVED: Version = 10_000;
 
 /// What was published last.
 #[derive(Clone)]
-pub(crate) struct Word {
-    pub cluster: Cluster,
+pub(crate) struct Word<C> {
+    pub content: C,
     pub version: Version,
     /// When it was told.
     pub saved: SystemTime,
 }
 
 /// Writes every word that stays for a moment, for ever; and marks the file while the word in it is
-/// still true.
-pub(crate) async fn keep(
+/// still true. `save` puts a word in the place of the one in the file.
+pub(crate) async fn keep<C, S>(
     file: Option<PathBuf>,
-    places: Vec<String>,
-    words: watch::Receiver<Word>,
+    words: watch::Receiver<Word<C>>,
     freshness: Freshness,
-) {
+    save: S,
+) where
+    C: Clone + Send + 'static,
+    S: Fn(&Path, &Word<C>) -> io::Result<()> + Clone + Send + 'static,
+{
     let Some(file) = file else { return std::future::pending().await };
     let (writing, written) = (Arc::default(), words.borrow().version);
-    let mut keeper = Keeper { file, places, words, writing, written };
+    let mut keeper = Keeper { file, save, words, writing, written };
     let mut told = false;
     loop {
         match timeout(MARK, keeper.words.changed()).await {
@@ -61,7 +64,7 @@ pub(crate) async fn keep(
         }
         let start = Instant::now();
         let saved = tokio::task::spawn_blocking(keeper.write()).await;
-        match saved.unwrap_or_else(|e| Err(std::io::Error::other(e))) {
+        match saved.unwrap_or_else(|e| Err(io::Error::other(e))) {
             Ok(()) => told = false,
             Err(reason) if !told => {
                 told = true;
@@ -74,26 +77,53 @@ pub(crate) async fn keep(
     }
 }
 
+/// Puts what `write` writes in the place of the file, which stays whole until then; `saved` becomes
+/// its time.
+pub(crate) fn replace(
+    file: &Path,
+    saved: SystemTime,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
+    let beside = file.with_extension("json.new");
+    if let Some(directory) = file.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let mut out = BufWriter::with_capacity(256 * 1024, File::create(&beside)?);
+    write(&mut out)?;
+    out.flush()?;
+    let out = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    out.set_modified(saved)?;
+    out.sync_all()?;
+    fs::rename(&beside, file)?;
+    if let Some(directory) = file.parent() {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Notes, as the file's time, that the word in it was still true then.
+pub(crate) fn mark(file: &Path, when: SystemTime) -> io::Result<()> {
+    File::options().append(true).open(file)?.set_modified(when)
+}
+
 /// Writes what is told; when it is dropped, too, if that was not written yet.
-struct Keeper {
+struct Keeper<C: Clone, S: Fn(&Path, &Word<C>) -> io::Result<()> + Clone> {
     file: PathBuf,
-    /// Where the cluster is looked for.
-    places: Vec<String>,
-    words: watch::Receiver<Word>,
+    save: S,
+    words: watch::Receiver<Word<C>>,
     /// Held by whoever writes: all write beside the file under one name.
     writing: Arc<Mutex<()>>,
     /// The version of the word that was written last.
     written: Version,
 }
 
-impl Keeper {
+impl<C: Clone, S: Fn(&Path, &Word<C>) -> io::Result<()> + Clone> Keeper<C, S> {
     /// The writing of the word as it is now, to be done where it may block.
-    fn write(&mut self) -> impl FnOnce() -> std::io::Result<()> + Send + use<> {
-        let Word { cluster, version, saved } = self.words.borrow_and_update().clone();
-        self.written = version;
-        let version = version.saturating_add(RESERVED);
-        let word = LastWord { cluster, places: self.places.clone(), version, saved };
-        let (file, writing) = (self.file.clone(), self.writing.clone());
+    fn write(&mut self) -> impl FnOnce() -> io::Result<()> + use<C, S> {
+        let mut word = self.words.borrow_and_update().clone();
+        self.written = word.version;
+        word.version = word.version.saturating_add(RESERVED);
+        let (file, save, writing) = (self.file.clone(), self.save.clone(), self.writing.clone());
         move || {
             let _alone = writing.lock().unwrap_or_else(PoisonError::into_inner);
             save(&file, &word)
@@ -101,7 +131,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl<C: Clone, S: Fn(&Path, &Word<C>) -> io::Result<()> + Clone> Drop for Keeper<C, S> {
     fn drop(&mut self) {
         if self.words.borrow().version == self.written {
             return;
@@ -113,8 +143,8 @@ impl Drop for Keeper {
     }
 }
 
-impl Default for Word {
-    fn default() -> Word {
-        Word { cluster: Cluster::default(), version: 0, saved: std::time::UNIX_EPOCH }
+impl<C: Default> Default for Word<C> {
+    fn default() -> Word<C> {
+        Word { content: C::default(), version: 0, saved: std::time::UNIX_EPOCH }
     }
 }

@@ -1,7 +1,7 @@
 //! Credentials: HTTP Basic, or a token of DC/OS's identity service.
 //!
 //! A login is a signed statement of who one is (a JWT, RS256); the answer is a token, used until a
-//! master refuses it or its own time is up.
+//! server refuses it or its own time is up.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,16 +11,16 @@ use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use waymark_mesos_api::{HostPort, host_port};
 
-use super::error::Trouble;
+use super::failure::Failure;
 use super::http::{Ask, Client, whole};
-use super::{IamConfig, MesosAuth, MesosConfigError};
+use super::origin::Origin;
+use super::{Auth, ClientError, IamConfig};
 
 /// How long a statement of who one is counts; as Mesos-DNS has it.
 const STATEMENT_LIFE: Duration = Duration::from_secs(3600);
@@ -34,7 +34,7 @@ const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest answer to a login.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// What is proved to the masters.
+/// What is proved to the servers.
 pub(crate) enum Credentials {
     /// Nothing.
     None,
@@ -48,7 +48,7 @@ pub(crate) enum Credentials {
 pub(crate) struct Iam {
     uid: String,
     key: RsaKeyPair,
-    at: HostPort,
+    at: Origin,
     path: String,
     tls: Option<TlsConnector>,
     token: Mutex<Option<Token>>,
@@ -64,24 +64,24 @@ struct Token {
 impl Credentials {
     /// From the settings; `tls` is for an `https` login endpoint.
     pub fn new(
-        auth: &MesosAuth,
-        tls: impl FnOnce() -> Result<TlsConnector, MesosConfigError>,
-    ) -> Result<Credentials, MesosConfigError> {
+        auth: &Auth,
+        tls: impl FnOnce() -> Result<TlsConnector, ClientError>,
+    ) -> Result<Credentials, ClientError> {
         match auth {
-            MesosAuth::None => Ok(Credentials::None),
-            MesosAuth::Basic { principal, secret } => {
+            Auth::None => Ok(Credentials::None),
+            Auth::Basic { principal, secret } => {
                 let text = format!("Basic {}", STANDARD.encode(format!("{principal}:{secret}")));
                 let mut value = HeaderValue::from_str(&text)
-                    .map_err(|_| MesosConfigError::Tls("credentials".to_owned()))?;
+                    .map_err(|_| ClientError::Credentials("they are no header value"))?;
                 value.set_sensitive(true);
                 Ok(Credentials::Basic(value))
             }
-            MesosAuth::Iam(iam) => Ok(Credentials::Iam(Box::new(Iam::new(iam, tls)?))),
+            Auth::Iam(iam) => Ok(Credentials::Iam(Box::new(Iam::new(iam, tls)?))),
         }
     }
 
     /// The value of `Authorization`, after a login where one is needed.
-    pub async fn authorization(&self, client: &Client) -> Result<Option<HeaderValue>, Trouble> {
+    pub async fn authorization(&self, client: &Client) -> Result<Option<HeaderValue>, Failure> {
         match self {
             Credentials::None => Ok(None),
             Credentials::Basic(value) => Ok(Some(value.clone())),
@@ -89,7 +89,7 @@ impl Credentials {
         }
     }
 
-    /// A master refused the token; whether there was one, so that a new login may help.
+    /// A server refused the token; whether there was one, so that a new login may help.
     pub fn forget_token(&self) -> bool {
         match self {
             Credentials::Iam(iam) => iam.lock().take().is_some(),
@@ -101,26 +101,19 @@ impl Credentials {
 impl Iam {
     fn new(
         config: &IamConfig,
-        tls: impl FnOnce() -> Result<TlsConnector, MesosConfigError>,
-    ) -> Result<Iam, MesosConfigError> {
-        let refused = |reason: &str| MesosConfigError::Iam(reason.to_owned());
+        tls: impl FnOnce() -> Result<TlsConnector, ClientError>,
+    ) -> Result<Iam, ClientError> {
+        let refused = |reason: &str| ClientError::Iam(reason.to_owned());
         if config.uid.is_empty() {
             return Err(refused("uid is empty"));
         }
         let key = key_pair(&config.private_key)
             .ok_or_else(|| refused("private_key is not an RSA key in PEM"))?;
-        let (secure, rest) = match config.login_endpoint.split_once("://") {
-            Some(("https", rest)) => (true, rest),
-            Some(("http", rest)) => (false, rest),
-            _ => return Err(refused("login_endpoint is not an http or https URL")),
-        };
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let port = if secure { 443 } else { 80 };
-        let at = host_port(authority)
-            .or_else(|| host_port(&format!("{authority}:{port}")))
-            .ok_or_else(|| refused("login_endpoint has no host"))?;
-        let tls = secure.then(tls).transpose()?;
-        let (uid, path) = (config.uid.clone(), format!("/{path}"));
+        let (at, path) = Origin::of_url(&config.login_endpoint)
+            .ok_or_else(|| refused("login_endpoint is not an http or https URL"))?;
+        let path = if path.is_empty() { "/".to_owned() } else { path };
+        let tls = at.secure.then(tls).transpose()?;
+        let uid = config.uid.clone();
         Ok(Iam { uid, key, at, path, tls, token: Mutex::default() })
     }
 
@@ -132,32 +125,28 @@ impl Iam {
         &self,
         client: &Client,
         now: SystemTime,
-    ) -> Result<HeaderValue, Trouble> {
+    ) -> Result<HeaderValue, Failure> {
         let known = self.lock().clone();
         if let Some(token) = known.filter(|t| t.expires.is_none_or(|at| now + EARLY < at)) {
             return Ok(token.authorization);
         }
         let token = timeout(LOGIN_TIMEOUT, self.login(client, now))
             .await
-            .unwrap_or(Err(Trouble::Timeout(LOGIN_TIMEOUT)))
-            .map_err(|e| Trouble::Login(e.to_string()))?;
+            .unwrap_or(Err(Failure::Timeout(LOGIN_TIMEOUT)))
+            .map_err(|e| Failure::Login(e.to_string()))?;
         *self.lock() = Some(token.clone());
         Ok(token.authorization)
     }
 
-    async fn login(&self, client: &Client, now: SystemTime) -> Result<Token, Trouble> {
-        let broken = |what: &str| Trouble::Login(what.to_owned());
+    async fn login(&self, client: &Client, now: SystemTime) -> Result<Token, Failure> {
+        let broken = |what: &str| Failure::Login(what.to_owned());
         let statement = self.statement(now).ok_or_else(|| broken("the key cannot sign"))?;
         let body = serde_json::json!({ "uid": self.uid, "token": statement }).to_string();
-        let (path, body) = (self.path.clone(), Some(Bytes::from(body)));
-        let ask = Ask { method: Method::POST, path, body, gzip: false };
-        let mut headers = HeaderMap::new();
-        if let Ok(host) = HeaderValue::from_str(&self.at.to_string()) {
-            headers.insert(http::header::HOST, host);
-        }
-        let response = client.exchange(&self.at, self.tls.as_ref(), &ask, headers).await?;
+        let ask = Ask::post(&self.path, Bytes::from(body));
+        let tls = self.tls.as_ref();
+        let response = client.exchange(&self.at, tls, &ask, HeaderMap::new()).await?;
         if response.status() != StatusCode::OK {
-            return Err(Trouble::Status(response.status()));
+            return Err(Failure::Status(response.status(), Vec::new()));
         }
         let body = whole(response, MAX_ANSWER).await?;
         let answer: LoginAnswer =

@@ -1,4 +1,4 @@
-//! TLS towards masters and the identity service.
+//! TLS towards the servers and the identity service.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use rustls::{ClientConfig, ConfigBuilder, client::WantsClientCert};
 use tokio_rustls::TlsConnector;
 use waymark_tls::{AnyCertificate, AuthorityError, authorities, certificates, system_authorities};
 
-use super::{MesosConfigError, MesosTls};
+use super::{ClientError, TlsConfig};
 
 /// The connector that the settings ask for.
-pub(crate) fn connector(tls: &MesosTls) -> Result<TlsConnector, MesosConfigError> {
+pub(crate) fn connector(tls: &TlsConfig) -> Result<TlsConnector, ClientError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|e| MesosConfigError::Tls(e.to_string()))?;
+        .map_err(|e| ClientError::Tls(e.to_string()))?;
     let builder = match &tls.ca_file {
         Some(file) => builder.with_root_certificates(authorities(file)?),
         // As Mesos-DNS does when it has no CA file.
         None if tls.insecure_without_ca => {
             tracing::warn!(
-                "HTTPS to the masters is not verified, since no CA file is given: whoever is in \
-                 between can read the credentials and change every name"
+                "HTTPS is not verified, since no CA file is given: whoever is in between can read \
+                 the credentials and change every answer"
             );
             let any = Arc::new(AnyCertificate::new(provider));
             builder.dangerous().with_custom_certificate_verifier(any)
@@ -36,24 +36,24 @@ pub(crate) fn connector(tls: &MesosTls) -> Result<TlsConnector, MesosConfigError
 
 fn with_client(
     builder: ConfigBuilder<ClientConfig, WantsClientCert>,
-    tls: &MesosTls,
-) -> Result<ClientConfig, MesosConfigError> {
+    tls: &TlsConfig,
+) -> Result<ClientConfig, ClientError> {
     match (&tls.cert_file, &tls.key_file) {
         (None, None) => Ok(builder.with_no_client_auth()),
         (Some(cert), Some(key_file)) => {
             let key = PrivateKeyDer::from_pem_file(key_file).map_err(|e| bad(key_file, e))?;
             builder.with_client_auth_cert(certificates(cert)?, key).map_err(|e| bad(cert, e))
         }
-        _ => Err(MesosConfigError::HalfCertificate),
+        _ => Err(ClientError::HalfCertificate),
     }
 }
 
-fn bad(file: &Path, reason: impl ToString) -> MesosConfigError {
-    MesosConfigError::File { file: file.to_owned(), reason: reason.to_string() }
+fn bad(file: &Path, reason: impl ToString) -> ClientError {
+    ClientError::File { file: file.to_owned(), reason: reason.to_string() }
 }
 
-impl From<AuthorityError> for MesosConfigError {
-    fn from(error: AuthorityError) -> MesosConfigError {
-        MesosConfigError::File { file: error.file, reason: error.reason }
+impl From<AuthorityError> for ClientError {
+    fn from(error: AuthorityError) -> ClientError {
+        ClientError::File { file: error.file, reason: error.reason }
     }
 }
