@@ -20,6 +20,7 @@
 mod balance;
 mod config;
 mod h1;
+pub mod handover;
 mod l4;
 mod limits;
 mod listen;
@@ -36,7 +37,7 @@ mod worker;
 
 pub use config::{AccessLog, AccessLogFormat, ActiveChecks, Limits, ProxyConfig};
 pub use limits::{NofileError, raise_nofile_limit};
-pub use listen::client_hello;
+pub use listen::{SocketKey, Sockets, client_hello};
 pub use proxy::{Proxy, StartError};
 pub use stats::{ListenerState, PortStats, TaskStats, Totals};
 pub use table::{Reason, Route, RouteTable, TableBuilder, Withheld};
