@@ -20,7 +20,7 @@
 mod balance;
 mod config;
 mod h1;
-pub mod handover;
+mod http;
 mod l4;
 mod limits;
 mod listen;
@@ -32,12 +32,13 @@ pub mod route;
 mod stats;
 mod table;
 mod tls;
+mod upstream;
 mod usage;
 mod worker;
 
 pub use config::{AccessLog, AccessLogFormat, ActiveChecks, Limits, ProxyConfig};
 pub use limits::{NofileError, raise_nofile_limit};
-pub use listen::{SocketKey, Sockets, client_hello};
+pub use listen::client_hello;
 pub use proxy::{Proxy, StartError};
 pub use stats::{ListenerState, PortStats, TaskStats, Totals};
 pub use table::{Reason, Route, RouteTable, TableBuilder, Withheld};

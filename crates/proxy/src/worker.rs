@@ -21,13 +21,15 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::spawn_local;
 
 use crate::config::{BUFFER_LEN, ProxyConfig, WARN_EVERY};
+use crate::http::state::HttpState;
 use crate::limits::descriptor_budget;
-use crate::listen::{Conn, Listeners, Open, Slot, Sockets, dispatch};
+use crate::listen::{Conn, Listeners, Open, Slot, dispatch};
 use crate::output::ProxyOutput;
 use crate::port::{Port, count};
 use crate::route::Front;
 use crate::stats::Totals;
 use crate::table::RouteTable;
+use crate::upstream;
 
 /// What all workers share: settings, limits and sums.
 #[derive(Debug)]
@@ -46,9 +48,6 @@ pub(crate) struct Shared {
     handovers: Vec<mpsc::Sender<Accepted>>,
     /// The listeners that are there whatever the catalog says.
     pub(crate) fronts: Vec<Arc<Port>>,
-    pub(crate) sockets: Arc<Sockets>,
-    /// Wakes listeners that could not be bound.
-    rebind: Notify,
     pub(crate) limit_hits: AtomicU64,
     pub(crate) accept_pauses: AtomicU64,
     handed_over: AtomicU64,
@@ -79,7 +78,6 @@ impl Shared {
         nofile: u64,
         output: Arc<ProxyOutput>,
         handovers: Vec<mpsc::Sender<Accepted>>,
-        sockets: Sockets,
     ) -> Shared {
         let descriptors = descriptor_budget(nofile);
         let max_connections = config
@@ -93,8 +91,6 @@ impl Shared {
             descriptors: Arc::new(Semaphore::new(descriptors)),
             held: Semaphore::new(config.max_held.min(Semaphore::MAX_PERMITS)),
             fronts: fronts(&config),
-            sockets: Arc::new(sockets),
-            rebind: Notify::new(),
             config,
             loads: handovers.iter().map(|_| AtomicUsize::new(0)).collect(),
             handovers,
@@ -132,17 +128,6 @@ impl Shared {
         let descriptors =
             self.descriptors.clone().acquire_many_owned(DESCRIPTORS_EACH).await.ok()?;
         Some(Slot { _connection: connection, _descriptors: descriptors })
-    }
-
-    /// Waits until a port that could not be bound is worth another try.
-    pub(crate) async fn rebind_after(&self, pause: Duration) {
-        // Both the time and the word lead to the same.
-        let _ = tokio::time::timeout(pause, self.rebind.notified()).await;
-    }
-
-    /// Has every port that could not be bound tried again now.
-    pub(crate) fn rebind_now(&self) {
-        self.rebind.notify_waiters();
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -217,13 +202,13 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     tables: watch::Receiver<Arc<RouteTable>>,
     table: RefCell<Arc<RouteTable>>,
-    /// Whether this worker accepts nothing any more and lets what it has come to an end.
-    stopping: watch::Sender<bool>,
     /// Wakes the clients that are held, when the table has changed.
     pub(crate) table_changed: Notify,
     random: RefCell<SmallRng>,
     /// What every relay of this worker reads into. Empty between two events.
     pub(crate) buffer: RefCell<Box<[u8]>>,
+    /// What its HTTP connections use in turn.
+    pub(crate) http: HttpState,
 }
 
 impl Worker {
@@ -237,10 +222,10 @@ impl Worker {
             shared,
             tables,
             table: RefCell::default(),
-            stopping: watch::Sender::new(false),
             table_changed: Notify::new(),
             random: RefCell::new(SmallRng::seed_from_u64(rand::random())),
             buffer: RefCell::new(vec![0; BUFFER_LEN].into_boxed_slice()),
+            http: HttpState::new(),
         }
     }
 
@@ -250,9 +235,9 @@ impl Worker {
         self: Rc<Worker>,
         handed: mpsc::Receiver<Accepted>,
         mut stop: watch::Receiver<Option<Instant>>,
-        closed: mpsc::Sender<()>,
     ) {
         spawn_local(self.clone().take_over(handed));
+        spawn_local(upstream::keep_swept(self.clone(), |_, _| true));
         let mut tables = self.tables.clone();
         tables.mark_changed();
         let mut listeners = Listeners::new(self.clone());
@@ -264,7 +249,6 @@ impl Worker {
                     tables.mark_unchanged();
                     let table = self.adopt_latest();
                     listeners.follow(&table).await;
-                    listeners.open_fronts();
                     self.shared.output.set_applied(self.index, table.version);
                 }
                 stopping = stop.wait_for(Option::is_some) => {
@@ -273,8 +257,7 @@ impl Worker {
             }
         };
         listeners.close_all().await;
-        drop(closed);
-        self.stopping.send_replace(true);
+        self.http.stop();
         while self.shared.load(self.index) > 0 && deadline.is_some_and(|d| Instant::now() < d) {
             tokio::time::sleep(STOP_POLL).await;
         }
@@ -299,20 +282,6 @@ impl Worker {
     /// The port as it is in this worker's table.
     pub(crate) fn port(&self, number: u16) -> Option<Arc<Port>> {
         self.table.borrow().routes.get(&number).map(|route| route.port.clone())
-    }
-
-    /// Whether connections are to end when they can without harm: a kept one after the answer that
-    /// is under way, with a word of it to the client.
-    #[allow(dead_code)] // For protocols that keep connections.
-    pub(crate) fn is_stopping(&self) -> bool {
-        *self.stopping.borrow()
-    }
-
-    /// Waits until [`Worker::is_stopping`].
-    #[allow(dead_code)] // For protocols that keep connections.
-    pub(crate) async fn stopping(&self) {
-        // The sender lives as long as the worker.
-        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 
     /// Whether this worker listens on the port, and accepts for all workers.

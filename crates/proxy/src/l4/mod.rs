@@ -10,7 +10,7 @@ use crate::listen::Conn;
 use crate::port::count;
 use crate::worker::Worker;
 use connect::Refusal;
-pub(crate) use relay::Side;
+pub(crate) use relay::{Side, relay};
 
 /// The life of one client: find a task that takes the connection, relay until it ends. `prefix`
 /// has been read from the client already.
@@ -19,7 +19,7 @@ pub(crate) async fn serve<C: Side>(worker: &Worker, client: C, prefix: Vec<u8>, 
     match connect::connect(worker, port).await {
         Ok((server, seat)) => {
             let idle = worker.shared.config.idle_timeout;
-            relay::relay(worker, port, client, server, prefix, idle).await;
+            relay(worker, port, client, server, prefix, idle).await;
             // After the sockets: who sees the task unused must find no connection to it.
             drop(seat);
         }

@@ -1,0 +1,184 @@
+//! From a request's head to where it goes: who the client is, which route it meets, and the head as
+//! the task will see it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use waymark_routing::{Balance, HashKey, PortRouting};
+
+use super::body::Progress;
+use super::field::Known;
+use super::job::Job;
+use super::patch::{self, RequestChanges};
+use super::request::{Request, Version};
+use super::response::Asked;
+use crate::config::ProxyConfig;
+use crate::http::forwarding::{self, Hop, Said};
+use crate::http::local::Answer;
+use crate::http::rewrite;
+use crate::listen::Conn;
+use crate::route::{self, Decision, Headers, Pool, decide};
+use crate::worker::Worker;
+
+/// What is the same for all requests of a connection.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    /// The peer's word about the client counts.
+    trusted: bool,
+    /// The forwarding headers of the last request, and the host they are for: mostly the next one's
+    /// too.
+    told: Option<(Box<str>, Box<[u8]>)>,
+}
+
+/// Who sent a request.
+struct Sender {
+    source: SocketAddr,
+    secure: bool,
+    said: Option<Said>,
+}
+
+impl Admission {
+    pub(crate) fn new(config: &ProxyConfig, conn: &Conn) -> Admission {
+        let trusted = forwarding::is_trusted(&config.trusted_proxies, conn.source.ip());
+        Admission { trusted, told: None }
+    }
+
+    /// The request as it goes to a task, without its body; or the answer that Waymark gives.
+    pub(crate) fn admit(
+        &mut self,
+        worker: &Worker,
+        conn: &Conn,
+        request: &Request<'_>,
+    ) -> Result<Box<Job>, Answer> {
+        let sender = self.sender(worker, conn, request);
+        let asked = route::Request {
+            front: conn.front,
+            secure: sender.secure,
+            method: request.method,
+            host: request.host,
+            target: request.target,
+            source: sender.source,
+            headers: request,
+        };
+        let random = worker.random_below(u32::MAX);
+        let decision = decide(&worker.table(), &asked, random);
+        let pool = match decision {
+            Decision::Forward(pool) => pool,
+            Decision::Redirect(status, location) => return Err(Answer::redirect(status, location)),
+            Decision::Authenticate(realm) => return Err(Answer::authenticate(&realm)),
+            Decision::Forbidden => return Err(Answer::new(403, "this source may not ask")),
+            Decision::NoRoute => {
+                return Err(Answer::unavailable("no service has this host and path"));
+            }
+            Decision::NoTask(_) => return Err(Answer::unavailable("the service has no task")),
+        };
+        Ok(self.job(conn, request, &sender, pool))
+    }
+
+    fn sender(&self, worker: &Worker, conn: &Conn, request: &Request<'_>) -> Sender {
+        if !self.trusted {
+            return Sender { source: conn.source, secure: conn.secure, said: None };
+        }
+        let said = said(request);
+        Sender {
+            source: said.client(&worker.shared.config.trusted_proxies, conn.source),
+            secure: conn.secure || said.is_secure(),
+            said: Some(said),
+        }
+    }
+
+    fn job(
+        &mut self,
+        conn: &Conn,
+        request: &Request<'_>,
+        sender: &Sender,
+        pool: Arc<Pool>,
+    ) -> Box<Job> {
+        let rules = &pool.rules;
+        let target = rewrite::target(&rules.rewrite, request.target);
+        let changes = RequestChanges {
+            target: &target,
+            host: rules.host_rewrite.as_deref().unwrap_or(request.host),
+            cookie: rules.sticky.as_ref().map(|sticky| sticky.cookie.as_str()),
+        };
+        let mut out = Vec::with_capacity(request.head.len() + 320);
+        patch::write_request(&mut out, request, &changes);
+        self.tell(&mut out, conn, request.host, sender);
+        out.extend_from_slice(b"\r\n");
+        let cookie = changes.cookie.and_then(|name| request.cookie(name)).map(Box::from);
+        Box::new(Job {
+            out,
+            sent: 0,
+            body: Progress::new(request.body),
+            replayable: true,
+            idempotent: request.is_idempotent(),
+            asked: Asked { head: request.method == "HEAD", upgrade: request.upgrade.is_some() },
+            http10: request.version == Version::Http10,
+            keep_alive: request.keep_alive,
+            secure: sender.secure,
+            source: sender.source,
+            cookie,
+            key: hash_key(rules, request),
+            host: rules.location_prefix.as_ref().map(|_| request.host.into()),
+            response_timeout: rules.timeouts.response,
+            started: Instant::now(),
+            status: 0,
+            begun: false,
+            bytes_in: 0,
+            bytes_out: 0,
+            pool,
+        })
+    }
+
+    /// Adds the forwarding headers.
+    fn tell(&mut self, out: &mut Vec<u8>, conn: &Conn, host: &str, sender: &Sender) {
+        let hop = Hop { source: conn.source, port: conn.local.port(), secure: conn.secure, host };
+        if sender.said.is_some() {
+            let sink = |name: &str, value: &[u8]| patch::write_line(out, name, value);
+            return forwarding::tell(&hop, sender.said.as_ref(), sink);
+        }
+        if let Some((_, told)) = self.told.as_ref().filter(|(told, _)| **told == *host) {
+            return out.extend_from_slice(told);
+        }
+        let start = out.len();
+        forwarding::tell(&hop, None, |name, value| patch::write_line(out, name, value));
+        let told = out.get(start..).unwrap_or_default();
+        self.told = Some((host.into(), told.into()));
+    }
+}
+
+/// What a trusted peer says.
+fn said(request: &Request<'_>) -> Said {
+    let mut said = Said::default();
+    for field in request.fields {
+        let into = match field.known {
+            Known::XForwardedFor => &mut said.for_,
+            Known::XForwardedPort => &mut said.port,
+            Known::XForwardedProto => &mut said.proto,
+            Known::XForwardedHost => &mut said.host,
+            Known::Forwarded => &mut said.forwarded,
+            _ => continue,
+        };
+        if field.name(request.head).contains(&b'_') {
+            continue;
+        }
+        if !into.is_empty() {
+            into.extend_from_slice(b", ");
+        }
+        into.extend_from_slice(field.value(request.head));
+    }
+    said
+}
+
+/// What a consistent hash goes by, where it is not the client's address.
+fn hash_key(rules: &PortRouting, request: &Request<'_>) -> Option<Box<[u8]>> {
+    let Balance::Hash(by) = &rules.balance else { return None };
+    let key = match by {
+        HashKey::Source => None,
+        HashKey::Path => request.target.split('?').next().map(str::as_bytes),
+        HashKey::Header(name) => request.get(name),
+        HashKey::Cookie(name) => request.cookie(name),
+    };
+    key.map(Box::from)
+}

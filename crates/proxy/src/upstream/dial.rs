@@ -1,0 +1,67 @@
+//! One attempt to connect to a task.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use socket2::{Domain, Socket, Type};
+use thiserror::Error;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::task::yield_now;
+use tokio::time::timeout;
+
+use super::Stream;
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+pub(crate) enum DialError {
+    /// The task does not take it: others are better for a while.
+    #[error("the task does not take the connection: {0}")]
+    Task(io::Error),
+    /// The way to it: another task may do.
+    #[error("there is no way to the task: {0}")]
+    Path(io::Error),
+    /// This machine or process can open none.
+    #[error("no connection can be opened: {0}")]
+    Here(io::Error),
+}
+
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> DialError {
+        match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
+                DialError::Here(error)
+            }
+            Some(Errno::EADDRNOTAVAIL | Errno::EPERM | Errno::EACCES | Errno::EAFNOSUPPORT) => {
+                DialError::Path(error)
+            }
+            _ => DialError::Task(error),
+        }
+    }
+}
+
+/// Connects within the limit. A connection that was reset at once counts as refused.
+pub(crate) async fn dial(address: SocketAddr, limit: Duration) -> Result<Stream, DialError> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
+    socket.set_tcp_nodelay(true)?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => {
+            return Err(error.into());
+        }
+        _ => {}
+    }
+    let stream = TcpStream::from_std(socket.into())?;
+    // To a task on this machine the connection is established by the next look at the sockets;
+    // then no timer is needed, whose setting would cost another system call to wake the event loop.
+    yield_now().await;
+    let ready = timeout(limit, stream.ready(Interest::WRITABLE))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    if ready.is_write_closed() {
+        let error = stream.take_error()?;
+        return Err(error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()).into());
+    }
+    Ok(Stream::Plain(stream))
+}
