@@ -11,6 +11,7 @@
 //! * `table` turns the catalog into routes, at the cost of what changed;
 //! * `worker` is one thread with its own event loop; a listener and a connection belong to one;
 //! * `listen` binds, accepts and dispatches; `l4` relays connections as they are;
+//! * `tls` ends TLS with clients by certificates that are watched, and verifies tasks;
 //! * `balance` picks among tasks, purely;
 //! * `usage` counts connections per task, which `output` reports to whoever drains a task.
 //!
@@ -31,7 +32,7 @@ pub mod proxy_protocol;
 pub mod route;
 mod stats;
 mod table;
-mod tls;
+pub mod tls;
 mod upstream;
 mod usage;
 mod worker;

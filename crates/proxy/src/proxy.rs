@@ -20,6 +20,7 @@ use crate::output::ProxyOutput;
 use crate::route::Front;
 use crate::stats::{PortStats, Totals, listener_stats, port_stats};
 use crate::table::{RouteTable, TableBuilder};
+use crate::tls::Certificates;
 use crate::usage::Usage;
 use crate::worker::{Accepted, Shared, Worker};
 
@@ -103,6 +104,11 @@ impl Proxy {
     /// All ports together.
     pub fn totals(&self) -> Totals {
         self.shared.totals()
+    }
+
+    /// The certificates: their status, a reload, what happened in handshakes.
+    pub fn certificates(&self) -> &Arc<Certificates> {
+        &self.shared.certificates
     }
 
     /// The present route table.

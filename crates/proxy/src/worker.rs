@@ -19,6 +19,8 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::spawn_local;
+use tracing::error;
+use waymark_routing::{BindOptions, Mode};
 
 use crate::config::{BUFFER_LEN, ProxyConfig, WARN_EVERY};
 use crate::http::state::HttpState;
@@ -29,6 +31,7 @@ use crate::port::{Port, count};
 use crate::route::Front;
 use crate::stats::Totals;
 use crate::table::RouteTable;
+use crate::tls::{Certificates, Connectors, Terminator};
 use crate::upstream;
 
 /// What all workers share: settings, limits and sums.
@@ -48,6 +51,12 @@ pub(crate) struct Shared {
     handovers: Vec<mpsc::Sender<Accepted>>,
     /// The listeners that are there whatever the catalog says.
     pub(crate) fronts: Vec<Arc<Port>>,
+    pub(crate) certificates: Arc<Certificates>,
+    /// TLS with tasks.
+    #[allow(dead_code)] // For who dials tasks.
+    pub(crate) connectors: Connectors,
+    /// What ends TLS at the shared port.
+    pub(crate) https: Option<Arc<Terminator>>,
     pub(crate) limit_hits: AtomicU64,
     pub(crate) accept_pauses: AtomicU64,
     handed_over: AtomicU64,
@@ -84,7 +93,11 @@ impl Shared {
             .max_connections
             .min(descriptors / DESCRIPTORS_EACH as usize)
             .min(Semaphore::MAX_PERMITS);
+        let certificates = Certificates::new(config.certificates.clone());
         Shared {
+            https: https(&config, &certificates),
+            certificates,
+            connectors: Connectors::default(),
             output,
             max_connections,
             connections: Arc::new(Semaphore::new(max_connections)),
@@ -328,4 +341,11 @@ impl Worker {
             spawn_local(dispatch::serve(self.clone(), client, accepted.conn));
         }
     }
+}
+
+/// What ends TLS at the shared port, if there is one. Without it connections there are closed.
+fn https(config: &ProxyConfig, certificates: &Arc<Certificates>) -> Option<Arc<Terminator>> {
+    config.https_port?;
+    let made = certificates.terminator(&[], Mode::Http, &BindOptions::default());
+    made.inspect_err(|error| error!(%error, "the port of TLS cannot be served")).ok()
 }

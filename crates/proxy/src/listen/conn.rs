@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::first_bytes::canonical;
 use crate::port::{Port, count};
 use crate::route::Front;
+use crate::tls::Terminator;
 use crate::worker::Shared;
 
 /// A client's connection as everything behind the listener sees it. Whoever serves the connection
@@ -29,6 +30,8 @@ pub(crate) struct Conn {
     pub(crate) local: SocketAddr,
     /// The server name of its TLS, in lower case.
     pub(crate) sni: Option<Box<str>>,
+    /// What ended its TLS; `None` when it came in clear.
+    pub(crate) terminator: Option<Arc<Terminator>>,
     /// The listener with its counters.
     pub(crate) port: Arc<Port>,
     /// What it holds.
@@ -40,7 +43,15 @@ impl Conn {
     pub(crate) fn new(peer: SocketAddr, local: SocketAddr, port: Arc<Port>, open: Open) -> Conn {
         let peer = canonical(peer);
         let (front, source) = (port.front, peer);
-        Conn { front, secure: false, peer, source, local, sni: None, port, open }
+        let terminator = None;
+        Conn { front, secure: false, peer, source, local, sni: None, terminator, port, open }
+    }
+
+    /// Whether it may carry requests for this host (without port). If not, the answer is 421.
+    #[allow(dead_code)] // Asked by the protocols behind the listeners.
+    pub(crate) fn covers(&self, host: &str) -> bool {
+        let terminator = self.terminator.as_ref();
+        terminator.is_none_or(|terminator| terminator.covers(self.sni.as_deref(), host))
     }
 
     /// Now another worker serves it.
