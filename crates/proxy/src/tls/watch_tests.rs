@@ -173,46 +173,69 @@ async fn failures_have_kinds() {
     assert_eq!((failed, stats.full), ([1; 5], 0));
 }
 
+/// How the client's handshake came about, and that its tickets have arrived.
+async fn kind(terminator: &Terminator, config: &Arc<ClientConfig>) -> Option<HandshakeKind> {
+    let (server, client) = shake(terminator, config, "a.test").await;
+    let (mut server, mut client) = (server.unwrap(), client.unwrap());
+    // Tickets of TLS 1.3 come after the handshake.
+    server.stream.write_all(b"x").await.unwrap();
+    client.read_exact(&mut [0]).await.unwrap();
+    client.get_ref().1.handshake_kind()
+}
+
 #[tokio::test]
-async fn sessions_are_resumed_at_every_worker_and_after_new_keys() {
+async fn sessions_are_resumed_at_every_worker_and_with_every_certificate() {
     let folder = tempfile::tempdir().unwrap();
     put(folder.path(), "a.pem", "a.test");
     let certificates = certificates(folder.path());
-    let held = https(&certificates);
-    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
-        let mut config = client(&["http/1.1"], None);
-        let provider = config.crypto_provider().clone();
-        config = ClientConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate::new(provider)))
-            .with_no_client_auth();
-        let config = Arc::new(config);
+    for options in [BindOptions::default(), BindOptions { tls13_only: true, ..Default::default() }]
+    {
+        let config = Arc::new(client(&["http/1.1"], None));
+        let held = certificates.terminator(&[], Mode::Http, &options).unwrap();
         let mut kinds = Vec::new();
-        for round in 0..3 {
+        for _ in 0..3 {
             // As another worker would get it.
-            let terminator = https(&certificates);
+            let terminator = certificates.terminator(&[], Mode::Http, &options).unwrap();
             assert!(Arc::ptr_eq(&held, &terminator));
-            let (server, client) = shake(&terminator, &config, "a.test").await;
-            let (mut server, mut client) = (server.unwrap(), client.unwrap());
-            kinds.push(server.stream.get_ref().1.handshake_kind());
-            // Tickets of TLS 1.3 come after the handshake.
-            server.stream.write_all(b"x").await.unwrap();
-            client.read_exact(&mut [0]).await.unwrap();
-            if round == 1 {
-                // The certificate matters not to who comes back.
-                put(folder.path(), "a.pem", "a.test");
-                certificates.reload();
-                let state = certificates.state();
-                state.rotate_tickets(now() + super::super::tickets::TICKET_KEY_LIFE);
-                drop(state);
-            }
+            kinds.push(kind(&terminator, &config).await);
+            // The certificate matters not to who comes back.
+            put(folder.path(), "a.pem", "a.test");
+            certificates.reload();
         }
         let resumed = Some(HandshakeKind::Resumed);
         assert_eq!(kinds, [Some(HandshakeKind::Full), resumed, resumed]);
     }
     assert_eq!((certificates.stats().full, certificates.stats().resumed), (2, 4));
+}
+
+#[tokio::test]
+async fn sessions_are_resumed_by_the_key_before_but_not_by_older_ones() {
+    const LIFE: i64 = super::super::tickets::TICKET_KEY_LIFE;
+    let made = crate::tls::testing::certificate(&["a.test"], &ECDSA, YEAR_2100);
+    let scope = Arc::new(Scope::new(Choice::new(&[made], 0), 0).unwrap());
+    let handshakes = Arc::new(Semaphore::new(1));
+    let terminator =
+        Terminator::new(scope.clone(), Vec::new(), false, Arc::default(), handshakes).unwrap();
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let fresh = || {
+            let provider = Arc::new(aws_lc_rs::default_provider());
+            let config = ClientConfig::builder_with_provider(provider.clone())
+                .with_protocol_versions(&[version])
+                .unwrap()
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AnyCertificate::new(provider)))
+                .with_no_client_auth();
+            Arc::new(config)
+        };
+        let (once, twice) = (fresh(), fresh());
+        scope.rotate_tickets(0);
+        assert_eq!(kind(&terminator, &once).await, Some(HandshakeKind::Full));
+        assert_eq!(kind(&terminator, &twice).await, Some(HandshakeKind::Full));
+        scope.rotate_tickets(LIFE);
+        assert_eq!(kind(&terminator, &once).await, Some(HandshakeKind::Resumed));
+        scope.rotate_tickets(2 * LIFE);
+        assert_eq!(kind(&terminator, &twice).await, Some(HandshakeKind::Full));
+    }
 }
 
 #[tokio::test]
