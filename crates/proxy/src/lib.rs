@@ -21,6 +21,7 @@
 mod balance;
 mod config;
 mod h1;
+pub mod handover;
 mod http;
 mod l4;
 mod limits;
@@ -39,7 +40,7 @@ mod worker;
 
 pub use config::{AccessLog, AccessLogFormat, ActiveChecks, Limits, ProxyConfig};
 pub use limits::{NofileError, raise_nofile_limit};
-pub use listen::client_hello;
+pub use listen::{SocketKey, Sockets, client_hello};
 pub use proxy::{Proxy, StartError};
 pub use stats::{ListenerState, PortStats, TaskStats, Totals};
 pub use table::{Reason, Route, RouteTable, TableBuilder, Withheld};

@@ -15,7 +15,9 @@ use waymark_catalog::{Output, Reader};
 use waymark_model::Catalog;
 
 use crate::config::{HANDOVER_QUEUE, ProxyConfig};
+use crate::handover::Inherited;
 use crate::limits::{NofileError, nofile_limit};
+use crate::listen::{SocketKey, Sockets};
 use crate::output::ProxyOutput;
 use crate::route::Front;
 use crate::stats::{PortStats, Totals, listener_stats, port_stats};
@@ -40,11 +42,16 @@ pub enum StartError {
     },
 }
 
+/// How often a new process looks whether its workers have routes.
+const READY_POLL: Duration = Duration::from_millis(5);
+
 /// A running load balancer. Dropping it resets every connection; [`Proxy::stop`] lets them end.
 pub struct Proxy {
     shared: Arc<Shared>,
     tables: watch::Receiver<Arc<RouteTable>>,
     stop: watch::Sender<Option<Instant>>,
+    /// Closed when the last listener has been closed.
+    closed: mpsc::Receiver<()>,
     /// Closed when the last thread has ended.
     ended: mpsc::Receiver<()>,
 }
@@ -53,6 +60,16 @@ impl Proxy {
     /// Starts the threads. Listeners appear once the catalog has a version; until then nothing is
     /// listened on.
     pub fn start(config: ProxyConfig, reader: Reader) -> Result<Proxy, StartError> {
+        Proxy::start_with(config, reader, Inherited::default())
+    }
+
+    /// Starts with the sockets of the process before. They are accepted from once the catalog has a
+    /// version; [`Proxy::ready`] says when.
+    pub fn start_with(
+        config: ProxyConfig,
+        reader: Reader,
+        inherited: Inherited,
+    ) -> Result<Proxy, StartError> {
         let workers = match config.workers {
             0 => thread::available_parallelism().map_or(1, usize::from),
             n => n,
@@ -63,17 +80,19 @@ impl Proxy {
         let (handovers, handed): (Vec<_>, Vec<_>) =
             (0..workers).map(|_| mpsc::channel::<Accepted>(HANDOVER_QUEUE)).unzip();
         let (soft, _) = nofile_limit()?;
-        let shared = Arc::new(Shared::new(config, soft, output, handovers));
+        let sockets = Sockets::inheriting(inherited.0);
+        let shared = Arc::new(Shared::new(config, soft, output, handovers, sockets));
         let (publish, tables) = watch::channel(Arc::default());
         let (stop, stopping) = watch::channel(None);
         let (alive, ended) = mpsc::channel(1);
+        let (listening, closed) = mpsc::channel(1);
         // On an error below `stop` is dropped, which ends the threads that run already.
         for (index, handed) in handed.into_iter().enumerate() {
             let (shared, tables) = (shared.clone(), tables.clone());
-            let (stopping, alive) = (stopping.clone(), alive.clone());
+            let (stopping, alive, listening) = (stopping.clone(), alive.clone(), listening.clone());
             spawn(&format!("proxy-{index}"), move |runtime| {
                 let worker = Rc::new(Worker::new(index, shared, tables));
-                runtime.block_on(worker.run(handed, stopping));
+                runtime.block_on(worker.run(handed, stopping, listening));
                 drop(runtime);
                 drop(alive);
             })?;
@@ -82,7 +101,7 @@ impl Proxy {
             runtime.block_on(follow(reader, builder, publish, stopping));
             drop(alive);
         })?;
-        Ok(Proxy { shared, tables, stop, ended })
+        Ok(Proxy { shared, tables, stop, closed, ended })
     }
 
     /// For whoever drains tasks.
@@ -116,11 +135,37 @@ impl Proxy {
         self.tables.borrow().clone()
     }
 
+    /// The sockets that are listened on, for [`crate::handover::serve`].
+    pub fn sockets(&self) -> Arc<Sockets> {
+        self.shared.sockets.clone()
+    }
+
+    /// Waits until routes are known and every listener stands or says why it does not; then closes
+    /// what was inherited and is not listened on. It returns what that was.
+    pub async fn ready(&self) -> Vec<SocketKey> {
+        while self.shared.output.applied() == 0 {
+            tokio::time::sleep(READY_POLL).await;
+        }
+        self.shared.sockets.close_untaken()
+    }
+
+    /// Tries again at once what could not be bound: the process before has let go.
+    pub fn rebind(&self) {
+        self.shared.rebind_now();
+    }
+
     /// Closes every listener at once, lets connections end by themselves until `grace` has passed,
     /// resets the rest, and returns when all threads have ended.
-    pub async fn stop(mut self, grace: Duration) {
+    pub async fn stop(self, grace: Duration) {
+        self.stop_then(grace, || ()).await;
+    }
+
+    /// As [`Proxy::stop`]; `closed` is called once no listener is left.
+    pub async fn stop_then(mut self, grace: Duration, closed: impl FnOnce()) {
         self.stop.send_replace(Some(Instant::now() + grace));
-        // Nothing is ever sent; it yields when the last thread drops its end.
+        // Nothing is ever sent; they yield when the last one drops its end.
+        let _ = self.closed.recv().await;
+        closed();
         let _ = self.ended.recv().await;
     }
 }

@@ -25,7 +25,7 @@ use waymark_routing::{BindOptions, Mode};
 use crate::config::{BUFFER_LEN, ProxyConfig, WARN_EVERY};
 use crate::http::state::HttpState;
 use crate::limits::descriptor_budget;
-use crate::listen::{Conn, Listeners, Open, Slot, dispatch};
+use crate::listen::{Conn, Listeners, Open, Slot, Sockets, dispatch};
 use crate::output::ProxyOutput;
 use crate::port::{Port, count};
 use crate::route::Front;
@@ -57,6 +57,9 @@ pub(crate) struct Shared {
     pub(crate) connectors: Connectors,
     /// What ends TLS at the shared port.
     pub(crate) https: Option<Arc<Terminator>>,
+    pub(crate) sockets: Arc<Sockets>,
+    /// Wakes listeners that could not be bound.
+    rebind: Notify,
     pub(crate) limit_hits: AtomicU64,
     pub(crate) accept_pauses: AtomicU64,
     handed_over: AtomicU64,
@@ -87,6 +90,7 @@ impl Shared {
         nofile: u64,
         output: Arc<ProxyOutput>,
         handovers: Vec<mpsc::Sender<Accepted>>,
+        sockets: Sockets,
     ) -> Shared {
         let descriptors = descriptor_budget(nofile);
         let max_connections = config
@@ -104,6 +108,8 @@ impl Shared {
             descriptors: Arc::new(Semaphore::new(descriptors)),
             held: Semaphore::new(config.max_held.min(Semaphore::MAX_PERMITS)),
             fronts: fronts(&config),
+            sockets: Arc::new(sockets),
+            rebind: Notify::new(),
             config,
             loads: handovers.iter().map(|_| AtomicUsize::new(0)).collect(),
             handovers,
@@ -141,6 +147,17 @@ impl Shared {
         let descriptors =
             self.descriptors.clone().acquire_many_owned(DESCRIPTORS_EACH).await.ok()?;
         Some(Slot { _connection: connection, _descriptors: descriptors })
+    }
+
+    /// Waits until a port that could not be bound is worth another try.
+    pub(crate) async fn rebind_after(&self, pause: Duration) {
+        // Both the time and the word lead to the same.
+        let _ = tokio::time::timeout(pause, self.rebind.notified()).await;
+    }
+
+    /// Has every port that could not be bound tried again now.
+    pub(crate) fn rebind_now(&self) {
+        self.rebind.notify_waiters();
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -215,6 +232,8 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     tables: watch::Receiver<Arc<RouteTable>>,
     table: RefCell<Arc<RouteTable>>,
+    /// Whether this worker accepts nothing any more and lets what it has come to an end.
+    stopping: watch::Sender<bool>,
     /// Wakes the clients that are held, when the table has changed.
     pub(crate) table_changed: Notify,
     random: RefCell<SmallRng>,
@@ -235,6 +254,7 @@ impl Worker {
             shared,
             tables,
             table: RefCell::default(),
+            stopping: watch::Sender::new(false),
             table_changed: Notify::new(),
             random: RefCell::new(SmallRng::seed_from_u64(rand::random())),
             buffer: RefCell::new(vec![0; BUFFER_LEN].into_boxed_slice()),
@@ -248,6 +268,7 @@ impl Worker {
         self: Rc<Worker>,
         handed: mpsc::Receiver<Accepted>,
         mut stop: watch::Receiver<Option<Instant>>,
+        closed: mpsc::Sender<()>,
     ) {
         spawn_local(self.clone().take_over(handed));
         spawn_local(upstream::keep_swept(self.clone(), |_, _| true));
@@ -262,6 +283,7 @@ impl Worker {
                     tables.mark_unchanged();
                     let table = self.adopt_latest();
                     listeners.follow(&table).await;
+                    listeners.open_fronts();
                     self.shared.output.set_applied(self.index, table.version);
                 }
                 stopping = stop.wait_for(Option::is_some) => {
@@ -271,6 +293,8 @@ impl Worker {
         };
         listeners.close_all().await;
         self.http.stop();
+        drop(closed);
+        self.stopping.send_replace(true);
         while self.shared.load(self.index) > 0 && deadline.is_some_and(|d| Instant::now() < d) {
             tokio::time::sleep(STOP_POLL).await;
         }
@@ -295,6 +319,20 @@ impl Worker {
     /// The port as it is in this worker's table.
     pub(crate) fn port(&self, number: u16) -> Option<Arc<Port>> {
         self.table.borrow().routes.get(&number).map(|route| route.port.clone())
+    }
+
+    /// Whether connections are to end when they can without harm: a kept one after the answer that
+    /// is under way, with a word of it to the client.
+    #[allow(dead_code)] // For protocols that keep connections.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Waits until [`Worker::is_stopping`].
+    #[allow(dead_code)] // For protocols that keep connections.
+    pub(crate) async fn stopping(&self) {
+        // The sender lives as long as the worker.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 
     /// Whether this worker listens on the port, and accepts for all workers.

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -27,5 +28,11 @@ impl Acceptor {
     pub(crate) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let (client, peer) = self.0.async_io(Interest::READABLE, |l| l.accept()).await?;
         Ok((client.into(), peer))
+    }
+}
+
+impl AsFd for Acceptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }

@@ -13,6 +13,7 @@ pub mod client_hello;
 mod conn;
 pub(crate) mod dispatch;
 mod first_bytes;
+mod sockets;
 
 use std::collections::HashMap;
 use std::io;
@@ -35,6 +36,7 @@ use crate::table::RouteTable;
 use crate::worker::{Shared, Worker};
 use acceptor::Acceptor;
 pub(crate) use conn::{Conn, Open, Slot};
+pub use sockets::{SocketKey, Sockets};
 
 /// Ports opened in one go before connections get their turn again.
 const OPEN_AT_ONCE: usize = 32;
@@ -50,7 +52,7 @@ pub(crate) struct Listeners {
 
 /// A bound port with its descriptor's permit.
 struct Bound {
-    listener: Acceptor,
+    listener: Arc<Acceptor>,
     address: SocketAddr,
     _descriptor: OwnedSemaphorePermit,
 }
@@ -61,10 +63,15 @@ impl Listeners {
         Listeners { worker, fronts, followed: Arc::default(), open }
     }
 
-    /// Opens the shared ports that are this worker's. They are there before any table is: who asks
-    /// that early is told that nothing has a route.
+    /// Opens the shared ports that are this worker's, if they are not open. They are there before
+    /// any table is: who asks that early is told that nothing has a route. Inherited ones wait for
+    /// the first table, for until then the process before knows better.
     pub(crate) fn open_fronts(&mut self) {
         let shared = self.worker.shared.clone();
+        let no_table = self.followed.version == 0;
+        if !self.fronts.is_empty() || (no_table && shared.sockets.has_inherited()) {
+            return;
+        }
         let own = shared.fronts.iter().filter(|p| self.worker.owns(p.number));
         self.fronts = own.map(|port| self.start(port)).collect();
     }
@@ -163,7 +170,7 @@ async fn listen(worker: Rc<Worker>, source: PortSource, mut bound: io::Result<Bo
     let bound = loop {
         match bound {
             Ok(bound) => break bound,
-            Err(_) => tokio::time::sleep(pause).await,
+            Err(_) => worker.shared.rebind_after(pause).await,
         }
         pause = (pause * 2).min(longest);
         bound = bind(&worker.shared, source.number);
@@ -184,18 +191,29 @@ fn bind(shared: &Shared, number: u16) -> io::Result<Bound> {
         io::Error::other("no file descriptor left for it (raise the limit: ulimit -n)")
     })?;
     let address = SocketAddr::new(shared.config.listen, number);
+    let key = SocketKey::Tcp(address);
+    let socket = match shared.sockets.take(&key) {
+        Some(inherited) => Socket::from(inherited),
+        None => bound_socket(address)?,
+    };
+    // The backlog of an inherited socket may be another one.
+    socket.listen(LISTEN_BACKLOG)?;
+    let listener = Arc::new(Acceptor::new(socket.into())?);
+    shared.sockets.opened(key, &listener);
+    Ok(Bound { listener, address, _descriptor: descriptor })
+}
+
+fn bound_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
     // A port whose old connections still linger can be listened on; one with a listener cannot.
     socket.set_reuse_address(true)?;
-    // Accepted sockets inherit it: one system call less for each.
+    // Accepted sockets inherit what is set here: some system calls less for each.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
-    socket.listen(LISTEN_BACKLOG)?;
-    let listener = Acceptor::new(socket.into())?;
-    Ok(Bound { listener, address, _descriptor: descriptor })
+    Ok(socket)
 }
 
 async fn accept(worker: &Rc<Worker>, source: &PortSource, bound: &Bound) {
