@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::l4::Side;
+
 /// Gives back what was read ahead, then what the stream gives.
 #[derive(Debug)]
 pub struct Prefixed<S> {
@@ -74,6 +76,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prefixed<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl<S: Side> Side for Prefixed<S> {
+    const BUFFERED: bool = S::BUFFERED;
+
+    fn reset(&self) {
+        self.stream.reset();
     }
 }
 
