@@ -11,12 +11,14 @@
 mod checks;
 mod draft;
 mod name;
+mod page;
 mod quarantine;
 mod read;
 mod rules;
 mod table;
 mod value;
 
+pub use page::reference;
 pub use quarantine::{Quarantine, Quarantined};
 pub use read::{LabelError, read};
 pub use rules::*;

@@ -204,7 +204,6 @@ fn missing(need: Need, rules: &PortRouting, service: &Service) -> Option<&'stati
         Need::Stream => (!tcp).then_some("the port carries udp"),
         Need::Datagram => (!udp).then_some("the port does not carry udp"),
         _ if !tcp => Some("the port carries udp"),
-        Need::Host => (!host).then_some("it needs a host name, see HAPROXY_n_VHOST"),
         Need::Http => (!http).then_some("it needs mode http, see HAPROXY_n_MODE"),
         Need::HttpHost if !host => Some("it needs a host name, see HAPROXY_n_VHOST"),
         Need::HttpHost => (!http).then_some("it needs mode http, see HAPROXY_n_MODE"),

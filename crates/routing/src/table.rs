@@ -39,8 +39,6 @@ pub enum Need {
     Stream,
     /// A port that carries udp.
     Datagram,
-    /// A host name.
-    Host,
     /// Mode http.
     Http,
     /// Mode http and a host name.

@@ -1,5 +1,7 @@
 //! Labels and the rules they are read into, as tables.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -152,8 +154,6 @@ fn haproxy_labels() {
 #[test]
 fn waymark_labels() {
     type Case<'a> = (&'a str, &'a str, fn(&mut PortRouting));
-    let seconds = Duration::from_secs;
-    let _ = seconds;
     let cases: &[Case] = &[
         ("PATH", "/api/ /", |r| {
             r.paths = vec![PathPattern::Segments("/api".into()), PathPattern::Segments("/".into())];

@@ -1,5 +1,7 @@
 //! Apps whose labels cannot be read keep their last good rules.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
+
 use std::sync::Arc;
 
 use waymark_model::{AppEntry, AppId, Protocol, Service, Timestamp};

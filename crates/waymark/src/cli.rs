@@ -295,6 +295,7 @@ fn reference() -> Command {
         .about("Print docs/reference.md")
         .hide(true)
         .arg(switch("mesos-dns").help("Print docs/mesos-dns.md instead"))
+        .arg(switch("labels").help("Print docs/labels.md instead"))
 }
 
 /// The settings that the command line of `run` sets.

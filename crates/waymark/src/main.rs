@@ -51,6 +51,7 @@ fn dispatch(name: &str, matches: &ArgMatches, around: &Surroundings) -> Exit {
         "reference" if matches.get_flag("mesos-dns") => {
             terminal::print(&mesos_dns::reference::reference())
         }
+        "reference" if matches.get_flag("labels") => terminal::print(&waymark_routing::reference()),
         "reference" => terminal::print(&reference::reference()),
         _ => Exit::Usage,
     }
