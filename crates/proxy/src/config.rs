@@ -161,8 +161,9 @@ pub struct Limits {
     /// The most connections from one address (IPv6: from one /64); 0 = no limit of its own. One
     /// more is reset at once.
     pub connections_per_source: usize,
-    /// How long a peer may leave sent bytes unacknowledged, or an idle one unanswered that it is
-    /// asked whether it is still there, until its connection counts as gone.
+    /// How long a client's connection may be silent until the kernel asks whether the client is
+    /// still there; after the same time without an answer it counts as gone. Whole seconds, four at
+    /// least.
     pub peer_timeout: Duration,
     /// How long a UDP session lives without a datagram.
     pub udp_timeout: Duration,

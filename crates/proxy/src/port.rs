@@ -34,6 +34,8 @@ pub(crate) struct Counters {
     pub(crate) denied: AtomicU64,
     pub(crate) bad_proxy_headers: AtomicU64,
     pub(crate) hello_timeouts: AtomicU64,
+    pub(crate) udp_dropped: AtomicU64,
+    pub(crate) udp_evicted: AtomicU64,
 }
 
 impl Port {

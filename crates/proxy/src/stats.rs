@@ -59,6 +59,10 @@ pub struct PortStats {
     pub bad_proxy_headers: u64,
     /// Clients closed because the first message of TLS did not come in time.
     pub hello_timeouts: u64,
+    /// Datagrams dropped: no task, no room among the sessions, or none in the kernel.
+    pub udp_dropped: u64,
+    /// UDP sessions ended before their time to make room for others.
+    pub udp_evicted: u64,
     /// Each task of the port.
     pub tasks: Vec<TaskStats>,
 }
@@ -89,6 +93,10 @@ pub struct Totals {
     pub accept_pauses: u64,
     /// Connections handed from one worker to another.
     pub handed_over: u64,
+    /// Connections reset because their source had its most.
+    pub source_refusals: u64,
+    /// UDP sessions now.
+    pub udp_sessions: usize,
 }
 
 pub(crate) fn port_stats(table: &RouteTable) -> Vec<PortStats> {
@@ -116,6 +124,8 @@ pub(crate) fn listener_stats(port: &Port) -> PortStats {
         denied: counters.denied.load(Relaxed),
         bad_proxy_headers: counters.bad_proxy_headers.load(Relaxed),
         hello_timeouts: counters.hello_timeouts.load(Relaxed),
+        udp_dropped: counters.udp_dropped.load(Relaxed),
+        udp_evicted: counters.udp_evicted.load(Relaxed),
         tasks: Vec::new(),
     }
 }

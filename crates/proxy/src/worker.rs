@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
@@ -25,7 +26,7 @@ use waymark_routing::{BindOptions, Mode};
 use crate::config::{BUFFER_LEN, ProxyConfig, WARN_EVERY};
 use crate::http::state::HttpState;
 use crate::limits::descriptor_budget;
-use crate::listen::{Conn, Listeners, Open, Slot, Sockets, dispatch};
+use crate::listen::{Conn, Listeners, Open, Slot, Sockets, Sources, dispatch};
 use crate::output::ProxyOutput;
 use crate::port::{Port, count};
 use crate::route::Front;
@@ -60,6 +61,9 @@ pub(crate) struct Shared {
     pub(crate) sockets: Arc<Sockets>,
     /// Wakes listeners that could not be bound.
     rebind: Notify,
+    sources: Arc<Sources>,
+    source_refusals: AtomicU64,
+    pub(crate) udp_sessions: AtomicUsize,
     pub(crate) limit_hits: AtomicU64,
     pub(crate) accept_pauses: AtomicU64,
     handed_over: AtomicU64,
@@ -110,6 +114,9 @@ impl Shared {
             fronts: fronts(&config),
             sockets: Arc::new(sockets),
             rebind: Notify::new(),
+            sources: Arc::new(Sources::new(config.limits.connections_per_source)),
+            source_refusals: AtomicU64::new(0),
+            udp_sessions: AtomicUsize::new(0),
             config,
             loads: handovers.iter().map(|_| AtomicUsize::new(0)).collect(),
             handovers,
@@ -167,6 +174,8 @@ impl Shared {
             limit_hits: self.limit_hits.load(Relaxed),
             accept_pauses: self.accept_pauses.load(Relaxed),
             handed_over: self.handed_over.load(Relaxed),
+            source_refusals: self.source_refusals.load(Relaxed),
+            udp_sessions: self.udp_sessions.load(Relaxed),
         }
     }
 
@@ -354,8 +363,14 @@ impl Worker {
         port: Arc<Port>,
         slot: Slot,
     ) {
+        let Ok(place) = self.shared.sources.enter(peer.ip()) else {
+            count(&self.shared.source_refusals);
+            // Reset: it fails only on a socket that is no longer connected.
+            let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
+            return;
+        };
         let target = self.shared.worker_for(self.index);
-        let open = Open::new(self.shared.clone(), target, port.clone(), slot);
+        let open = Open::new(self.shared.clone(), target, port.clone(), slot, place);
         let mut accepted = Accepted { client, conn: Conn::new(peer, local, port, open) };
         if target != self.index {
             let Some(back) = self.shared.hand_over(target, accepted) else { return };

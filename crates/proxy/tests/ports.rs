@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use support::*;
-use waymark_proxy::{ListenerState, ProxyConfig};
+use waymark_proxy::{Limits, ListenerState, ProxyConfig};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_listened_on_before_the_first_version() {
@@ -166,4 +166,21 @@ async fn a_stop_lets_connections_end_and_then_resets_them() {
     drop(brief);
     assert_eq!(how_it_ends(&mut endless).await, Some(ErrorKind::ConnectionReset));
     soon("stopped", stopping).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_source_may_have_so_many_connections() {
+    let limits = Limits { connections_per_source: 2, ..Limits::default() };
+    let config = ProxyConfig { limits, ..config() };
+    let (backend, mut world, port) = (Backend::start("b").await, World::start(config), free_port());
+    world.route("/a", port, vec![backend.ready()]).await;
+    let mut first = dial(port).await.unwrap();
+    let mut second = dial(port).await.unwrap();
+    ask(&mut first, "x").await.unwrap();
+    ask(&mut second, "x").await.unwrap();
+    assert_eq!(how_a_client_ends(port).await, Some(ErrorKind::ConnectionReset));
+    assert_eq!(world.proxy.totals().source_refusals, 1);
+    drop(first);
+    eventually("one gone", || world.proxy.totals().connections == 1).await;
+    assert_eq!(ask_once(port).await.unwrap(), "b");
 }

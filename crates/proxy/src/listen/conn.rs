@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::first_bytes::canonical;
+use super::sources::Place;
 use crate::port::{Port, count};
 use crate::route::Front;
 use crate::tls::Terminator;
@@ -74,15 +75,22 @@ pub(crate) struct Open {
     worker: usize,
     port: Arc<Port>,
     _slot: Slot,
+    _place: Option<Place>,
 }
 
 impl Open {
     /// Counts from now.
-    pub(crate) fn new(shared: Arc<Shared>, worker: usize, port: Arc<Port>, slot: Slot) -> Open {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        worker: usize,
+        port: Arc<Port>,
+        slot: Slot,
+        place: Option<Place>,
+    ) -> Open {
         count(&port.counters.accepted);
         port.counters.active.fetch_add(1, Relaxed);
         shared.add_load(worker);
-        Open { shared, worker, port, _slot: slot }
+        Open { shared, worker, port, _slot: slot, _place: place }
     }
 
     fn move_to(&mut self, worker: usize) {

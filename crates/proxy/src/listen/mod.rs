@@ -14,16 +14,18 @@ mod conn;
 pub(crate) mod dispatch;
 mod first_bytes;
 mod sockets;
+mod sources;
 
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use imbl::ordmap::DiffItem;
 use nix::errno::Errno;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, Socket, TcpKeepalive, Type};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tracing::{info, warn};
@@ -37,6 +39,10 @@ use crate::worker::{Shared, Worker};
 use acceptor::Acceptor;
 pub(crate) use conn::{Conn, Open, Slot};
 pub use sockets::{SocketKey, Sockets};
+pub(crate) use sources::Sources;
+
+/// How often an idle client is asked whether it is still there, until it counts as gone.
+const PROBES: u32 = 4;
 
 /// Ports opened in one go before connections get their turn again.
 const OPEN_AT_ONCE: usize = 32;
@@ -194,7 +200,7 @@ fn bind(shared: &Shared, number: u16) -> io::Result<Bound> {
     let key = SocketKey::Tcp(address);
     let socket = match shared.sockets.take(&key) {
         Some(inherited) => Socket::from(inherited),
-        None => bound_socket(address)?,
+        None => bound_socket(address, shared.config.limits.peer_timeout)?,
     };
     // The backlog of an inherited socket may be another one.
     socket.listen(LISTEN_BACKLOG)?;
@@ -203,7 +209,7 @@ fn bind(shared: &Shared, number: u16) -> io::Result<Bound> {
     Ok(Bound { listener, address, _descriptor: descriptor })
 }
 
-fn bound_socket(address: SocketAddr) -> io::Result<Socket> {
+fn bound_socket(address: SocketAddr, peer_timeout: Duration) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
@@ -212,6 +218,13 @@ fn bound_socket(address: SocketAddr) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     // Accepted sockets inherit what is set here: some system calls less for each.
     socket.set_tcp_nodelay(true)?;
+    // No limit for unacknowledged bytes (TCP_USER_TIMEOUT): it would also end the connection of a
+    // client that is there and reads nothing for a while, as a paused one does.
+    let probes = TcpKeepalive::new()
+        .with_time(peer_timeout)
+        .with_interval(peer_timeout / PROBES)
+        .with_retries(PROBES);
+    socket.set_tcp_keepalive(&probes)?;
     socket.bind(&address.into())?;
     Ok(socket)
 }
