@@ -3,6 +3,7 @@
 //! ```text
 //! request, file, stored text ─► AppUpdate, GroupUpdate ─► model::App, model::Group
 //! model::App, Task, Root, Deployment, Event, ApiError ─► answer, event line, stored text
+//! answers and events of another Marathon ─► answer::Listing, AppFacts, Notice
 //! ```
 //!
 //! The dialect is written here once: the REST API, the event stream, the store and the files given
@@ -11,6 +12,7 @@
 //!
 //! Nothing here does I/O, reads a clock, assigns a service port or stamps a version.
 
+pub mod answer;
 pub mod app;
 pub mod deployment;
 pub mod document;

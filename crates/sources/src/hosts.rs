@@ -1,4 +1,4 @@
-//! Addresses of hosts that masters, agents and schedulers give by name. Looked up beside everything
+//! Addresses of hosts that servers give by name. Looked up beside everything
 //! else, through the system's resolver; nothing waits for it.
 
 use std::collections::HashMap;
@@ -43,8 +43,22 @@ struct Known {
 }
 
 impl HostCache {
+    /// Takes over an address that was known before this process began.
+    pub fn remember(&mut self, host: &str, address: IpAddr, now: Instant) {
+        if host.parse::<IpAddr>().is_err() && self.names.len() < MAX_NAMES {
+            let known = Known { addresses: Some(vec![address]), due: Some(now), wanted: true };
+            self.names.insert(Arc::from(host), known);
+        }
+    }
+
     /// Sees to it that these hosts get known, and forgets the others.
     pub fn want<'a>(&mut self, hosts: impl Iterator<Item = &'a Arc<str>>, now: Instant) {
+        self.want_also(hosts, now);
+        self.names.retain(|_, known| std::mem::take(&mut known.wanted) || known.due.is_none());
+    }
+
+    /// Sees to it that these hosts get known, too.
+    pub fn want_also<'a>(&mut self, hosts: impl Iterator<Item = &'a Arc<str>>, now: Instant) {
         for host in hosts.filter(|host| host.parse::<IpAddr>().is_err()) {
             let room = self.names.len() < MAX_NAMES;
             match self.names.get_mut(host) {
@@ -56,7 +70,6 @@ impl HostCache {
                 None => {}
             }
         }
-        self.names.retain(|_, known| std::mem::take(&mut known.wanted) || known.due.is_none());
         self.start(now);
     }
 
@@ -100,13 +113,13 @@ impl HostCache {
         self.names.values().filter(|known| known.addresses.is_none()).count()
     }
 
-    /// Waits for the next look-up to end; whether it says something new. Pending for ever while
-    /// none runs.
-    pub async fn next(&mut self) -> bool {
+    /// Waits for the next look-up to end; the host, if something new was said of it. Pending for
+    /// ever while none runs.
+    pub async fn next(&mut self) -> Option<Arc<str>> {
         match self.lookups.join_next().await {
             None => std::future::pending().await,
-            Some(Err(_)) => false,
-            Some(Ok((name, found))) => self.learn(&name, found, Instant::now()),
+            Some(Err(_)) => None,
+            Some(Ok((name, found))) => self.learn(&name, found, Instant::now()).then_some(name),
         }
     }
 
@@ -166,7 +179,7 @@ mod tests {
         assert_eq!(cache.addresses("10.0.0.2"), Some(vec![IpAddr::from([10, 0, 0, 2])]));
         assert_eq!(cache.addresses("::ffff:10.0.0.1"), Some(vec![IpAddr::from([10, 0, 0, 1])]));
         assert_eq!(cache.addresses("localhost"), None);
-        assert!(cache.is_busy() && cache.next().await && !cache.is_busy());
+        assert!(cache.is_busy() && cache.next().await.is_some() && !cache.is_busy());
         assert!(cache.addresses("localhost").unwrap().iter().all(IpAddr::is_loopback));
         // A name that is lost keeps what was known of it.
         assert!(!cache.learn("localhost", None, now));

@@ -1,7 +1,8 @@
 //! What fills the catalog from clusters that somebody else runs.
 //!
 //! ```text
-//! masters ──► mesos::MesosSource ──► catalog::Writer, catalog::Freshness
+//! masters   ──► mesos::MesosSource ───────┐
+//! Marathons ──► marathon::MarathonSource ─┴─► catalog::Writer, catalog::Freshness
 //! ```
 //!
 //! A source turns a cluster's word into snapshots. It never empties the catalog because it has lost
@@ -11,4 +12,5 @@ mod backoff;
 pub mod client;
 mod hosts;
 mod keep;
+pub mod marathon;
 pub mod mesos;

@@ -19,5 +19,6 @@ pub(crate) use build::dependencies;
 pub use counts::{TaskCounts, TaskFailure};
 pub use read::task_ids_from_json;
 pub(crate) use read::{app as reader, timestamp};
+pub(crate) use read_checks::health_check;
 pub use update::{AppUpdate, app_from_stored, app_to_stored};
 pub use write::{AppExtras, AppView, ReadinessOf};

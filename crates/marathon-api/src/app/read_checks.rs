@@ -9,7 +9,7 @@ use crate::reader::{
     Fields, boolean, count, filled, integer, list, literal, object, pattern, port, string,
 };
 
-pub(super) fn health_check(f: &mut Fields<'_, '_>) -> HealthCheck {
+pub(crate) fn health_check(f: &mut Fields<'_, '_>) -> HealthCheck {
     let usual = HealthCheck::default();
     let protocol = f.read("protocol", literal(|t| names::CHECK_PROTOCOL.value(t)));
     let protocol = protocol.unwrap_or_default();

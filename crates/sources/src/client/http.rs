@@ -82,6 +82,11 @@ impl Ask {
         Ask { method: Method::GET, path, body: None, accept, gzip: true, reuse: false }
     }
 
+    /// On a connection that may have served others before.
+    pub fn reusing(self) -> Ask {
+        Ask { reuse: true, ..self }
+    }
+
     /// To have something done or said about a JSON document.
     pub fn post(path: &str, body: Bytes) -> Ask {
         let (path, body) = (path.to_owned(), Some(body));

@@ -384,7 +384,7 @@ impl Follower {
             let due = self.hosts.next_due().map(Instant::from_std);
             tokio::select! {
                 done = &mut waiting => return Ok(done),
-                news = self.hosts.next() => if news {
+                news = self.hosts.next() => if news.is_some() {
                     self.state.hosts_changed();
                     self.refresh_and_publish();
                 },

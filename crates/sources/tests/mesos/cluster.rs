@@ -8,6 +8,8 @@ use waymark_mesos_api::recordio;
 use waymark_model::Catalog;
 use waymark_sources::mesos::{MesosConfig, MesosReport, MesosSource, MesosStatus};
 
+use crate::server::Asked;
+
 /// Nothing here takes as long on a working machine.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -63,6 +65,11 @@ fn record(value: &Value) -> Vec<u8> {
 /// The answer to `GET_MASTER`.
 pub fn master(at: &str) -> Value {
     json!({"type": "GET_MASTER", "get_master": {"master_info": {"pid": format!("master@{at}")}}})
+}
+
+/// The call of the v1 API that a master is asked with.
+pub fn call(asked: &Asked) -> &str {
+    asked.body.strip_prefix(r#"{"type":""#).and_then(|b| b.strip_suffix(r#""}"#)).unwrap_or("")
 }
 
 /// Settings for masters that answer quickly.

@@ -4,5 +4,6 @@
 mod cluster;
 mod polling;
 mod security;
+#[path = "../server/mod.rs"]
 mod server;
 mod streaming;

@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 use waymark_model::Readiness;
 use waymark_sources::mesos::Mode;
 
-use crate::cluster::{Following, added, config, master, state, subscribed, updated};
+use crate::cluster::{Following, added, call, config, master, state, subscribed, updated};
 use crate::server::{Asked, Reply, Server};
 
 /// A master whose streams are fed by the test, one sender for each that was opened.
@@ -18,7 +18,7 @@ impl Streaming {
         let server = Server::start().await;
         let at = server.addr.to_string();
         let (sender, opened) = mpsc::unbounded_channel();
-        server.answer(move |asked| match (asked.path.as_str(), asked.call()) {
+        server.answer(move |asked| match (asked.path.as_str(), call(asked)) {
             (_, "GET_MASTER") => Reply::json(master(&at)),
             (_, "SUBSCRIBE") => {
                 let (feed, pieces) = mpsc::unbounded_channel();
@@ -149,7 +149,7 @@ async fn a_stream_that_begins_with_nonsense_is_replaced_by_polling() {
     let server = Server::start().await;
     let at = server.addr.to_string();
     let good = state(&at, 2);
-    server.answer(move |asked| match (asked.path.as_str(), asked.call()) {
+    server.answer(move |asked| match (asked.path.as_str(), call(asked)) {
         (_, "GET_MASTER") => Reply::json(master("10.0.0.7:5050")),
         (_, "SUBSCRIBE") => Reply::json("2\n{}"),
         _ => Reply::json(&good),
@@ -165,7 +165,7 @@ async fn a_stream_without_heartbeats_is_of_an_old_master_that_is_polled() {
     let at = server.addr.to_string();
     let good = state(&at, 2);
     let keep = std::sync::Mutex::new(Vec::new());
-    server.answer(move |asked| match (asked.path.as_str(), asked.call()) {
+    server.answer(move |asked| match (asked.path.as_str(), call(asked)) {
         (_, "GET_MASTER") => Reply::json(master("10.0.0.7:5050")),
         (_, "SUBSCRIBE") => {
             let (feed, pieces) = mpsc::unbounded_channel();

@@ -1,4 +1,4 @@
-//! A master that answers as a test says, by hand-made HTTP, so that it can answer wrongly, too.
+//! A server that answers as a test says, by hand-made HTTP, so that it can answer wrongly, too.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,11 +18,6 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// The call of the v1 API.
-    pub fn call(&self) -> &str {
-        self.body.strip_prefix(r#"{"type":""#).and_then(|b| b.strip_suffix(r#""}"#)).unwrap_or("")
-    }
-
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
