@@ -44,6 +44,9 @@ impl Decoder {
     }
 
     fn extend(&mut self, part: &[u8]) {
+        if part.is_empty() {
+            return;
+        }
         if self.line.len() + self.data.len() + part.len() > MAX_EVENT {
             self.too_long = true;
         }

@@ -294,3 +294,7 @@ fn wanted_ports(facts: &AppFacts) -> Option<Vec<u16>> {
     let listens = ports.iter().any(|port| *port != 0);
     (facts.mode == NetworkMode::Container && none && listens).then_some(ports)
 }
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;
