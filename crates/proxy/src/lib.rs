@@ -21,6 +21,7 @@
 mod balance;
 mod config;
 mod h1;
+mod h2;
 pub mod handover;
 mod http;
 mod l4;

@@ -85,14 +85,14 @@ fn apps_with_one_port_share_it_and_are_told_of_once() {
     };
     let mut builder = builder();
     writer.publish([on_one_port(1, &[1])]);
-    assert_eq!(builder.apply(reader.latest()), []);
+    assert_eq!(builder.apply(reader.latest()), [0u16; 0]);
     writer.publish([on_one_port(2, &[2, 3])]);
     assert_eq!(builder.apply(reader.latest()), [10000]);
     let route = &builder.table().routes[&10000];
     assert_eq!(route.apps, [app_id(1), app_id(2)]);
     assert_eq!(route.ready.len(), 3);
     writer.publish([on_one_port(2, &[2])]);
-    assert_eq!(builder.apply(reader.latest()), [], "told already");
+    assert_eq!(builder.apply(reader.latest()), [0u16; 0], "told already");
     writer.publish([(app_id(1), None)]);
     builder.apply(reader.latest());
     let route = &builder.table().routes[&10000];

@@ -24,6 +24,7 @@ use tracing::error;
 use waymark_routing::{BindOptions, Mode};
 
 use crate::config::{BUFFER_LEN, ProxyConfig, WARN_EVERY};
+use crate::h2;
 use crate::http::state::HttpState;
 use crate::limits::descriptor_budget;
 use crate::listen::{Conn, Listeners, Open, Slot, Sockets, Sources, dispatch};
@@ -64,6 +65,8 @@ pub(crate) struct Shared {
     sources: Arc<Sources>,
     source_refusals: AtomicU64,
     pub(crate) udp_sessions: AtomicUsize,
+    /// What happened on HTTP/2 connections.
+    pub(crate) h2: h2::Counters,
     pub(crate) limit_hits: AtomicU64,
     pub(crate) accept_pauses: AtomicU64,
     handed_over: AtomicU64,
@@ -120,6 +123,7 @@ impl Shared {
             config,
             loads: handovers.iter().map(|_| AtomicUsize::new(0)).collect(),
             handovers,
+            h2: h2::Counters::default(),
             limit_hits: AtomicU64::new(0),
             accept_pauses: AtomicU64::new(0),
             handed_over: AtomicU64::new(0),

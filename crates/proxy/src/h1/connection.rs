@@ -22,6 +22,7 @@ use super::job::Job;
 use super::request::Request;
 use super::{Bad, MAX_TARGET};
 
+use crate::h2;
 use crate::http::local::Answer;
 use crate::l4;
 use crate::listen::Conn;
@@ -39,7 +40,11 @@ pub(crate) async fn serve<S: ClientIo>(worker: Rc<Worker>, io: S, prefix: Vec<u8
     let mut connection = Connection::new(worker, io, prefix, conn);
     loop {
         let kept = match poll_fn(|cx| connection.poll_next(cx)).await {
-            Next::Closed | Next::Http2 => return,
+            Next::Closed => return,
+            Next::Http2 => {
+                let Connection { worker, client, conn, .. } = connection;
+                return Box::pin(h2::serve(worker, client.io, client.pending, conn)).await;
+            }
             Next::Answer(answer, head, keep) => connection.answer(&answer, head, keep).await,
             Next::Forward(mut job) => match forward(&mut connection, &mut job).await {
                 Outcome::Next => true,

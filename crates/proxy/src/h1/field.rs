@@ -105,7 +105,8 @@ impl Known {
             )
     }
 
-    fn of(name: &[u8]) -> Known {
+    /// What a name means.
+    pub(crate) fn of(name: &[u8]) -> Known {
         use Known::*;
         let (text, known): (&[u8], Known) = match (name.len(), name.first()) {
             (2, _) => (b"te", Te),

@@ -32,8 +32,12 @@ mod response;
 
 use thiserror::Error;
 
+pub(crate) use body::{Framing, Progress};
 pub(crate) use connection::serve;
-pub(crate) use io::Scratch;
+pub(crate) use field::{Field, Known, check_trailer, find_end};
+pub(crate) use io::{ClientIo, Scratch};
+pub(crate) use patch::{HSTS, write_framing, write_line};
+pub(crate) use response::{Asked, Response};
 
 /// Why a message is not taken. Shown to the client (requests) or logged (responses).
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]

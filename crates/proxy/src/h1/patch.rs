@@ -180,7 +180,8 @@ fn with_prefix(out: &mut Vec<u8>, value: &[u8], prefix: Option<(&str, &str)>) ->
     }
 }
 
-fn write_framing(out: &mut Vec<u8>, framing: Framing) {
+/// Adds the header that says how the body ends.
+pub(crate) fn write_framing(out: &mut Vec<u8>, framing: Framing) {
     match framing {
         Framing::None | Framing::Close => {}
         // Writing to memory does not fail.

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::task::Waker;
 
 use crate::h1::Scratch;
+use crate::h2;
 use crate::upstream::IdlePool;
 
 /// One worker's state for HTTP. Lives on its thread.
@@ -14,6 +15,8 @@ pub(crate) struct HttpState {
     pub(crate) scratch: RefCell<Scratch>,
     /// Connections to tasks that no request uses.
     pub(crate) idle: IdlePool,
+    /// Connections to tasks that many requests use.
+    pub(crate) h2: h2::Connections,
     stopping: Cell<bool>,
     present: RefCell<Present>,
 }
@@ -30,6 +33,7 @@ impl HttpState {
         HttpState {
             scratch: RefCell::new(Scratch::new()),
             idle: IdlePool::default(),
+            h2: h2::Connections::default(),
             stopping: Cell::new(false),
             present: RefCell::default(),
         }

@@ -1,0 +1,206 @@
+//! One worker's connections to tasks that speak HTTP/2. Each carries many requests at once, so they
+//! are shared, not taken: a request opens a stream on one that has room, or a new connection.
+//!
+//! A connection holds no seat; its streams' requests do. One that its task is about to close
+//! (GOAWAY) takes no new streams and ends with its last one; one that nobody has used for a while is
+//! closed.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{self, SendRequest};
+use h2::{Ping, PingPong};
+use tokio::sync::Mutex;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::limits::*;
+use crate::port::count;
+use crate::upstream::{DialError, Stream};
+use crate::usage::Endpoint;
+use crate::worker::Worker;
+
+/// A connection to a task.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) sender: SendRequest<Bytes>,
+    number: u64,
+    /// Streams that are open.
+    load: Rc<Cell<usize>>,
+    /// Until the task is known to have said what it offers.
+    ping: Rc<RefCell<Option<PingPong>>>,
+}
+
+/// The connections to one endpoint.
+#[derive(Debug)]
+struct Shelf {
+    /// Keeps the endpoint's address from becoming another one's while the shelf stands.
+    _endpoint: Arc<Endpoint>,
+    open: Vec<Shared>,
+    /// Held by who opens one: the others wait, and find room on it.
+    opening: Rc<Mutex<()>>,
+}
+
+/// The connections of one worker, by endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    shelves: RefCell<HashMap<usize, Shelf, foldhash::fast::RandomState>>,
+    last: Cell<u64>,
+}
+
+fn key(endpoint: &Arc<Endpoint>) -> usize {
+    Arc::as_ptr(endpoint).addr()
+}
+
+impl Connections {
+    /// The connection to the endpoint with the most room; `None` when another one is better opened.
+    pub(crate) fn take(&self, endpoint: &Arc<Endpoint>) -> Option<Shared> {
+        let shelves = self.shelves.borrow();
+        let open = &shelves.get(&key(endpoint))?.open;
+        let best = open.iter().min_by_key(|shared| shared.load.get())?;
+        let most = best.sender.current_max_send_streams().min(MAX_TASK_STREAMS);
+        let room = best.load.get() < most;
+        (room || open.len() >= MAX_TASK_CONNECTIONS).then(|| best.clone())
+    }
+
+    /// Opens another one, unless somebody else just has.
+    pub(crate) async fn connect<F>(
+        &self,
+        worker: &Rc<Worker>,
+        endpoint: &Arc<Endpoint>,
+        dial: impl FnOnce() -> F,
+    ) -> Result<Shared, DialError>
+    where
+        F: Future<Output = Result<Stream, DialError>>,
+    {
+        let opening = self.shelf(endpoint);
+        let _turn = opening.lock().await;
+        if let Some(shared) = self.take(endpoint) {
+            return Ok(shared);
+        }
+        let (shared, connection) = begin(dial().await?, self.next()).await?;
+        count(&worker.shared.h2.task_connections);
+        if let Some(shelf) = self.shelves.borrow_mut().get_mut(&key(endpoint)) {
+            shelf.open.push(shared.clone());
+        }
+        spawn_local(drive(worker.clone(), endpoint.clone(), shared.clone(), connection));
+        Ok(shared)
+    }
+
+    /// Has the connection get no new streams; it ends with its last one.
+    pub(crate) fn forget(&self, endpoint: &Arc<Endpoint>, gone: &Shared) {
+        let mut shelves = self.shelves.borrow_mut();
+        if let Some(shelf) = shelves.get_mut(&key(endpoint)) {
+            shelf.open.retain(|shared| shared.number != gone.number);
+            if shelf.open.is_empty() && Rc::strong_count(&shelf.opening) == 1 {
+                shelves.remove(&key(endpoint));
+            }
+        }
+    }
+
+    fn shelf(&self, endpoint: &Arc<Endpoint>) -> Rc<Mutex<()>> {
+        let mut shelves = self.shelves.borrow_mut();
+        let shelf = shelves.entry(key(endpoint)).or_insert_with(|| Shelf {
+            _endpoint: endpoint.clone(),
+            open: Vec::new(),
+            opening: Rc::default(),
+        });
+        shelf.opening.clone()
+    }
+
+    fn next(&self) -> u64 {
+        self.last.set(self.last.get() + 1);
+        self.last.get()
+    }
+}
+
+/// Counts a stream of a connection while it exists.
+#[derive(Debug)]
+pub(crate) struct Load(Rc<Cell<usize>>);
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+impl Shared {
+    /// Counts a stream from now.
+    pub(crate) fn load(&self) -> Load {
+        self.load.set(self.load.get() + 1);
+        Load(self.load.clone())
+    }
+
+    /// Whether the task takes extended CONNECT (RFC 8441). It says so in its first frame, which has
+    /// come when it has answered a PING.
+    pub(crate) async fn offers_upgrades(&mut self) -> bool {
+        let ping = self.ping.borrow_mut().take();
+        if let Some(mut ping) = ping {
+            // A task that does not answer offers nothing.
+            let _ = timeout(PING_TIMEOUT, ping.ping(Ping::opaque())).await;
+        }
+        self.sender.is_extended_connect_protocol_enabled()
+    }
+}
+
+type Connection = client::Connection<Stream, Bytes>;
+
+async fn begin(stream: Stream, number: u64) -> Result<(Shared, Connection), DialError> {
+    let mut builder = client::Builder::new();
+    builder
+        .enable_push(false)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(TASK_WINDOW)
+        .max_frame_size(MAX_FRAME)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .max_send_buffer_size(SEND_BUFFER)
+        .initial_max_send_streams(MAX_TASK_STREAMS)
+        .max_concurrent_reset_streams(MAX_RESET_STREAMS);
+    let (sender, mut connection) = builder.handshake(stream).await.map_err(|error| {
+        DialError::Task(error.into_io().unwrap_or(std::io::ErrorKind::ConnectionAborted.into()))
+    })?;
+    let ping = Rc::new(RefCell::new(connection.ping_pong()));
+    Ok((Shared { sender, number, load: Rc::default(), ping }, connection))
+}
+
+/// Lets a connection work until it has ended, and ends it when nobody has used it for a while.
+async fn drive(
+    worker: Rc<Worker>,
+    endpoint: Arc<Endpoint>,
+    shared: Shared,
+    connection: Connection,
+) {
+    let idle = worker.shared.config.limits.upstream_idle;
+    let tick = idle / 2;
+    let mut clock = pin!(sleep(tick));
+    let mut connection = pin!(connection);
+    let mut handle = Some(shared.clone());
+    let mut quiet = Duration::ZERO;
+    poll_fn(|cx| {
+        if connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        while clock.as_mut().poll(cx).is_ready() {
+            clock.as_mut().reset(Instant::now() + tick);
+            let Some(shared) = &handle else { continue };
+            let busy = shared.load.get() > 0;
+            quiet = if busy { Duration::ZERO } else { quiet + tick };
+            if quiet >= idle {
+                // Without a handle it ends by itself.
+                worker.http.h2.forget(&endpoint, shared);
+                handle = None;
+                cx.waker().wake_by_ref();
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+    worker.http.h2.forget(&endpoint, &shared);
+}

@@ -1,0 +1,285 @@
+//! A request's way to a task: a seat, a connection, an exchange; again on another task where that
+//! does no harm.
+//!
+//! What is repeated, and when: a connection that cannot be opened and a stream that the task says
+//! it has not looked at, always; an exchange that broke before an answer, if the request is
+//! idempotent (RFC 9110 §9.2.2). Each only while nothing has gone to the client and nothing of the
+//! request's contents has been taken from it.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
+
+use thiserror::Error;
+use tracing::debug;
+use waymark_routing::BackendProtocol;
+
+use super::exchange::{Broken, Exchange};
+use super::job::Job;
+use super::pump::{Client, Failure, Patience, pump, reason};
+use super::to_h1::ToH1;
+use super::to_h2::ToH2;
+use crate::config::DOWN_FOR;
+use crate::http::local::Answer;
+use crate::upstream::{self, DialError, Keep, Stream};
+use crate::usage::{Endpoint, Seat};
+use crate::worker::Worker;
+
+/// How often a request goes to another task, at most, where its service's labels say nothing
+/// (HAProxy's `retries 3` of marathon-lb).
+const RETRIES: u32 = 3;
+
+/// How a request ended.
+pub(crate) enum End {
+    /// With a task's answer.
+    Answered,
+    /// Waymark answers.
+    Answer(Answer),
+    /// The stream is reset, because the answer broke off.
+    Broken(h2::Reason),
+    /// The client has gone.
+    Gone,
+}
+
+/// What one attempt led to.
+enum Attempt {
+    End(End),
+    /// The request can go to another task.
+    Failed(Answer),
+}
+
+/// Forwards a request until it is answered, by a task or by Waymark.
+pub(crate) async fn forward(worker: &Rc<Worker>, job: &mut Job, client: &mut Client) -> End {
+    let retries = job.pool.rules.retries.attempts.unwrap_or(RETRIES);
+    let mut tried = Vec::new();
+    let mut failure = Answer::unavailable("no task is ready");
+    loop {
+        let Some(seat) = acquire(worker, job, &tried) else { return End::Answer(failure) };
+        let endpoint = seat.endpoint().clone();
+        match attempt(worker, job, client, &seat).await {
+            Attempt::End(end) => return end,
+            Attempt::Failed(answer) => failure = answer,
+        }
+        tried.push(endpoint);
+        if tried.len() > retries as usize {
+            return End::Answer(failure);
+        }
+        job.pool.counters.retries.fetch_add(1, Relaxed);
+    }
+}
+
+/// A seat at a task that was not tried yet.
+fn acquire(worker: &Worker, job: &Job, tried: &[Arc<Endpoint>]) -> Option<Seat> {
+    let open = job.pool.candidates.iter().filter(|candidate| {
+        let tried = tried.iter().any(|tried| Arc::ptr_eq(tried, &candidate.endpoint));
+        candidate.withheld.is_none() && !tried
+    });
+    let open: Vec<_> = open.collect();
+    let n = worker.random_below(u32::try_from(open.len()).unwrap_or(u32::MAX));
+    open.get(n as usize).map(|candidate| candidate.endpoint.take_seat())
+}
+
+/// Sends the request to the task of the seat.
+async fn attempt(worker: &Rc<Worker>, job: &mut Job, client: &mut Client, seat: &Seat) -> Attempt {
+    let end = match job.pool.rules.backend.protocol {
+        BackendProtocol::Http1 => by_h1(worker, job, client, seat).await,
+        BackendProtocol::Http2 => by_h2(worker, job, client, seat).await,
+    };
+    match end {
+        Ok(()) => Attempt::End(End::Answered),
+        Err(error) => judge(worker, job, client, seat, error),
+    }
+}
+
+/// Why an attempt failed.
+#[derive(Debug, Error)]
+enum Failed {
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error(transparent)]
+    Exchange(#[from] Failure),
+    #[error("it takes no WebSocket over HTTP/2")]
+    NoUpgrade,
+}
+
+/// On a kept connection, or a new one if there is none that is alive.
+async fn by_h1(
+    worker: &Rc<Worker>,
+    job: &mut Job,
+    client: &mut Client,
+    seat: &Seat,
+) -> Result<(), Failed> {
+    let endpoint = seat.endpoint();
+    let kept = worker.http.idle.take(endpoint, &job.pool.rules, !job.is_idempotent());
+    if let Some(stream) = kept {
+        match exchange_h1(worker, job, client, seat, stream).await {
+            Err(Failure::Task(error @ Broken::Connection(_)))
+                if may_repeat(job, client, &error) =>
+            {
+                debug!(task = %endpoint.address, %error, "a kept connection was dead");
+                worker.http.idle.forget(endpoint);
+            }
+            end => return Ok(end?),
+        }
+    }
+    let stream = or_gone(client, open(worker, job, endpoint)).await??;
+    Ok(exchange_h1(worker, job, client, seat, stream).await?)
+}
+
+async fn exchange_h1(
+    worker: &Rc<Worker>,
+    job: &mut Job,
+    client: &mut Client,
+    seat: &Seat,
+    stream: Stream,
+) -> Result<(), Failure> {
+    let limits = &worker.shared.config.limits;
+    let exchange = ToH1::new(stream, &job.for_h1(), limits);
+    let exchange = carry(worker, job, client, exchange).await?;
+    if let Some((stream, time)) = exchange.into_idle(limits.upstream_idle) {
+        let keep = Keep { most: limits.upstream_idle_connections, time };
+        let (rules, descriptors) = (&job.pool.rules, &worker.shared.descriptors);
+        worker.http.idle.put(seat.endpoint(), rules, stream, keep, descriptors);
+    }
+    Ok(())
+}
+
+/// On a stream of a connection that other requests use too.
+async fn by_h2(
+    worker: &Rc<Worker>,
+    job: &mut Job,
+    client: &mut Client,
+    seat: &Seat,
+) -> Result<(), Failed> {
+    let opened = open_stream(worker, job, client.body.is_end_stream(), seat.endpoint());
+    let exchange: ToH2 = or_gone(client, opened).await??;
+    carry(worker, job, client, exchange).await?;
+    Ok(())
+}
+
+async fn open_stream(
+    worker: &Rc<Worker>,
+    job: &Job,
+    end: bool,
+    endpoint: &Arc<Endpoint>,
+) -> Result<ToH2, Failed> {
+    loop {
+        let shared = &worker.http.h2;
+        let mut shared = match shared.take(endpoint) {
+            Some(connection) => connection,
+            None => shared.connect(worker, endpoint, || open(worker, job, endpoint)).await?,
+        };
+        if job.upgrade.is_some() && !shared.offers_upgrades().await {
+            return Err(Failed::NoUpgrade);
+        }
+        let request = job.for_h2(false).ok_or(Failed::Exchange(Broken::NotProcessed.into()))?;
+        match ToH2::open(&mut shared, request, end) {
+            Ok(exchange) => return Ok(exchange),
+            // It has just been closed, or its task is about to: it takes no more streams.
+            Err(_) => worker.http.h2.forget(endpoint, &shared),
+        }
+    }
+}
+
+/// A new connection to the task.
+async fn open(worker: &Worker, job: &Job, endpoint: &Endpoint) -> Result<Stream, DialError> {
+    let config = &worker.shared.config;
+    let limit = job.pool.rules.timeouts.connect.unwrap_or(config.connect_timeout);
+    let others = job.pool.candidates.len() > 1;
+    let limit = if others { limit.min(config.try_timeout) } else { limit };
+    let stream = upstream::dial(endpoint.address, limit).await?;
+    endpoint.mark_up();
+    Ok(stream)
+}
+
+/// Waits for something, unless the client goes.
+async fn or_gone<T>(client: &mut Client, wait: impl Future<Output = T>) -> Result<T, Failure> {
+    let mut wait = pin!(wait);
+    poll_fn(|cx| match wait.as_mut().poll(cx) {
+        Poll::Pending => client.poll_gone(cx).map(|()| Err(Failure::Cancelled)),
+        Poll::Ready(value) => Poll::Ready(Ok(value)),
+    })
+    .await
+}
+
+async fn carry<E: Exchange>(
+    worker: &Worker,
+    job: &mut Job,
+    client: &mut Client,
+    exchange: E,
+) -> Result<E, Failure> {
+    let config = &worker.shared.config;
+    let timeouts = &job.pool.rules.timeouts;
+    let patience = if job.is_conversation() {
+        let idle = timeouts.idle.unwrap_or(config.idle_timeout);
+        Patience { response: timeouts.response.unwrap_or(idle), idle }
+    } else {
+        Patience {
+            response: timeouts.response.unwrap_or(config.limits.response_timeout),
+            idle: timeouts.response.unwrap_or(config.limits.body_idle),
+        }
+    };
+    pump(worker, client, exchange, patience, |head| job.edit(head, None)).await
+}
+
+/// Whether the request may be sent again after it broke.
+fn may_repeat(job: &Job, client: &Client, broken: &Broken) -> bool {
+    let safe = match broken {
+        Broken::NotProcessed => true,
+        Broken::Connection(_) => job.is_idempotent(),
+        Broken::Answer(_) | Broken::Reset(_) => false,
+    };
+    safe && client.answer.is_none() && !client.body_begun
+}
+
+/// What follows from a failed attempt, for the request and for the task's record.
+fn judge(worker: &Worker, job: &Job, client: &Client, seat: &Seat, failed: Failed) -> Attempt {
+    let counters = &job.pool.counters;
+    let endpoint = seat.endpoint();
+    debug!(task = %endpoint.address, error = %failed, "a request failed");
+    let failure = match failed {
+        Failed::Exchange(failure) => failure,
+        Failed::NoUpgrade => {
+            return Attempt::End(End::Answer(Answer::new(502, "the task takes no WebSocket")));
+        }
+        Failed::Dial(error) => {
+            counters.connect_errors.fetch_add(1, Relaxed);
+            return match error {
+                DialError::Task(_) => {
+                    let down = u64::try_from(DOWN_FOR.as_millis()).unwrap_or(u64::MAX);
+                    endpoint.mark_down(worker.shared.clock_ms() + down);
+                    Attempt::Failed(Answer::unavailable("no task takes the connection"))
+                }
+                DialError::Path(_) => Attempt::Failed(Answer::unavailable("no way to the task")),
+                DialError::Here(_) => {
+                    Attempt::End(End::Answer(Answer::unavailable("no connection can be opened")))
+                }
+            };
+        }
+    };
+    if !matches!(failure, Failure::Cancelled | Failure::ClientIdle) {
+        counters.response_errors.fetch_add(1, Relaxed);
+    }
+    if client.answer.is_some() {
+        return Attempt::End(match failure {
+            Failure::Cancelled => End::Gone,
+            failure => End::Broken(reason(&failure)),
+        });
+    }
+    let answer = match failure {
+        Failure::Cancelled => return Attempt::End(End::Gone),
+        Failure::ClientIdle => Answer::new(408, "the request's contents did not come in time"),
+        Failure::Late | Failure::TaskIdle => Answer::new(504, "the task did not answer in time"),
+        Failure::Task(broken) if may_repeat(job, client, &broken) => {
+            return Attempt::Failed(Answer::new(502, "the task gave no answer"));
+        }
+        Failure::Task(Broken::Answer(what)) => {
+            Answer::new(502, format!("the task's answer is malformed: {what}"))
+        }
+        Failure::Task(_) => Answer::new(502, "the task gave no answer"),
+    };
+    Attempt::End(End::Answer(answer))
+}

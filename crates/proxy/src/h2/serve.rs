@@ -1,0 +1,110 @@
+//! A client's connection as requests, each served by a task of the event loop.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use tokio::task::spawn_local;
+use tracing::debug;
+
+use super::admit::{Admission, Refusal};
+use super::forward::{End, forward};
+use super::front::{self, Terms};
+use super::grpc;
+use super::limits::MAX_HEADER_LIST;
+use super::pump::Client;
+use crate::h1::ClientIo;
+use crate::http::local::Answer;
+use crate::listen::Conn;
+use crate::port::count;
+use crate::worker::Worker;
+
+/// What all streams of a connection share.
+struct Session {
+    worker: Rc<Worker>,
+    conn: Conn,
+    admission: Admission,
+}
+
+/// Serves a client until its connection ends. `prefix` has been read from it already.
+pub(crate) async fn serve<S: ClientIo>(worker: Rc<Worker>, io: S, prefix: Vec<u8>, conn: Conn) {
+    let limits = &worker.shared.config.limits;
+    let terms = Terms {
+        streams: limits.h2_streams,
+        header_list: u32::try_from(limits.head_bytes).unwrap_or(MAX_HEADER_LIST),
+        preface: limits.head_timeout,
+        idle: limits.keep_alive,
+        stall: limits.body_idle,
+    };
+    let admission = Admission::new(&worker.shared.config, &conn);
+    let session = Rc::new(Session { worker: worker.clone(), conn, admission });
+    let (counters, stop) = (&worker.shared.h2, worker.stopping());
+    front::serve(io, prefix, &terms, counters, stop, |request, respond| {
+        spawn_local(stream(session.clone(), request, respond));
+    })
+    .await;
+}
+
+/// The life of one request.
+async fn stream(session: Rc<Session>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    let Session { worker, conn, admission } = &*session;
+    let (parts, body) = request.into_parts();
+    let kind = Kind { grpc: grpc::is_grpc(&parts.headers), head: parts.method == Method::HEAD };
+    let end = body.is_end_stream();
+    let mut client = Client::new(respond, body);
+    let mut job = match admission.admit(worker, conn, parts, end) {
+        Ok(job) => job,
+        Err(Refusal::Answer(answer)) => return send(&mut client, &answer, kind),
+        Err(Refusal::Malformed(malformed)) => {
+            count(&worker.shared.h2.malformed);
+            debug!(client = %conn.source, %malformed, "a request was reset");
+            return client.respond.send_reset(Reason::PROTOCOL_ERROR);
+        }
+    };
+    match forward(worker, &mut job, &mut client).await {
+        End::Answered => {}
+        End::Answer(answer) => {
+            job.status = answer.status;
+            send(&mut client, &answer, kind);
+        }
+        End::Broken(reason) => {
+            if let Some(answer) = &mut client.answer {
+                answer.send_reset(reason);
+            }
+        }
+        End::Gone => count(&worker.shared.h2.cancelled),
+    }
+    job.count(client.bytes_in, client.bytes_out);
+}
+
+/// What an answer depends on.
+#[derive(Clone, Copy)]
+struct Kind {
+    grpc: bool,
+    head: bool,
+}
+
+/// Sends an answer of Waymark's own. An error means that the client is gone.
+fn send(client: &mut Client, answer: &Answer, kind: Kind) {
+    // gRPC's clients are told in their own way, but for what only HTTP can say.
+    if kind.grpc && !(300..400).contains(&answer.status) {
+        let _ = client.respond.send_response(grpc::answer(answer.status, &answer.reason), true);
+        return;
+    }
+    let mut head = Response::new(());
+    *head.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    for (name, value) in answer.headers() {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+            head.headers_mut().insert(name, value);
+        }
+    }
+    let body = answer.body();
+    head.headers_mut().insert(http::header::CONTENT_LENGTH, body.len().into());
+    let Ok(mut send) = client.respond.send_response(head, kind.head) else { return };
+    if !kind.head {
+        let _ = send.send_data(body.into(), true);
+    }
+}
