@@ -108,12 +108,19 @@ impl Waymark {
     /// The command line of `waymark run` for this data folder.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary());
+        let is_given = |flag: &str| {
+            let mut given = args.iter().copied().chain(self.flags.iter().map(String::as_str));
+            given.any(|arg| arg.split('=').next() == Some(flag))
+        };
+        let fronts = ["--http-port", "--https-port", "--appid-port", "--stats-port"];
+        let fronts = fronts.into_iter().filter(|f| !is_given(f)).map(|f| format!("{f}=0"));
         command
             .arg("run")
             .args(args)
             .args(&self.flags)
             .args(self.ports.flags())
             .args(["--api-port=0", "--dns-port=0", "--log-format=text"])
+            .args(fronts)
             .arg(format!("--data-dir={}", self.data.display()))
             .env_remove("WAYMARK_API")
             .stdin(Stdio::null());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 
 use crate::exit;
-use crate::settings::{API_VARIABLE, Default, Flags, Setting, table, value::Value};
+use crate::settings::{API_VARIABLE, Flags, Role, Setting, table, value::Value};
 
 /// How long client commands wait for a deployment unless told otherwise.
 const DEFAULT_WAIT: &str = "5m";
@@ -21,8 +21,8 @@ pub fn command() -> Command {
         .long_about(
             "Service discovery and load balancing for apps that come and go.\n\n\
              `waymark run app.json` starts everything on this machine: the apps in the file, DNS \
-             names for their tasks, and a load balancer on their service ports. The other commands \
-             talk to a running Waymark.",
+             names for their tasks, and a load balancer. `waymark lb` is a load balancer for the \
+             apps of an existing Marathon. The other commands talk to a running Waymark.",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -62,7 +62,7 @@ fn run() -> Command {
                 .value_parser(value_parser!(PathBuf)),
         )
         .arg(config_arg())
-        .args(table().iter().map(setting_arg))
+        .args(setting_args(Role::Run))
         .after_help(exit::HELP)
 }
 
@@ -95,13 +95,14 @@ fn config_arg() -> Arg {
         .value_parser(value_parser!(PathBuf))
 }
 
-fn setting_arg(setting: &Setting) -> Arg {
-    let default = match setting.default {
-        Default::Text(text) => text,
-        Default::Unset(text) | Default::From(text, _) => text,
-    };
+fn setting_args(role: Role) -> impl Iterator<Item = Arg> {
+    table().into_iter().filter(move |s| s.of.has(role)).map(move |s| setting_arg(&s, role))
+}
+
+fn setting_arg(setting: &Setting, role: Role) -> Arg {
+    let default = setting.default.describe(Some(role)).replace('`', "");
     let lines: Vec<&str> = setting.help.iter().map(|line| line.trim()).collect();
-    let notes = format!("[default: {}] [env: {}]", default.replace('`', ""), setting.variable);
+    let notes = format!("[default: {default}] [env: {}]", setting.variable);
     let short = lines.first().map_or("", |line| line.trim_end_matches('.'));
     let arg = Arg::new(setting.name.clone())
         .long(setting.name.clone())
@@ -109,11 +110,20 @@ fn setting_arg(setting: &Setting) -> Arg {
         .help_heading(setting.section)
         .help(format!("{short} {notes}"))
         .long_help(format!("{}\n\n{notes}", paragraphs(&lines)));
-    if setting.switch {
+    // As marathon-lb has them.
+    let arg = match (role, setting.name.as_str()) {
+        (Role::Lb, "marathon") => arg.short('m'),
+        (Role::Lb, "health-check") => arg.short('H'),
+        _ => arg,
+    };
+    match (setting.switch, setting.list, role) {
         // `--keep-tasks` alone means yes; `--keep-tasks=false` takes back what the file says.
-        return arg.num_args(0..=1).require_equals(true).default_missing_value("true");
+        (true, ..) => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+        (_, true, Role::Lb) => arg.action(ArgAction::Append).num_args(1..),
+        // What follows may be a file.
+        (_, true, Role::Run) => arg.action(ArgAction::Append),
+        _ => arg,
     }
-    arg
 }
 
 /// Joins the lines of each paragraph; empty lines part paragraphs.
@@ -298,11 +308,16 @@ fn reference() -> Command {
         .arg(switch("labels").help("Print docs/labels.md instead"))
 }
 
-/// The settings that the command line of `run` sets.
-pub fn flags(matches: &ArgMatches) -> Flags {
+/// The settings that a command line sets. Values of a repeated flag are joined by commas.
+pub fn flags(role: Role, matches: &ArgMatches) -> Flags {
+    let given = |name: &str| -> Option<String> {
+        let values = matches.get_many::<String>(name)?;
+        Some(values.map(String::as_str).collect::<Vec<_>>().join(","))
+    };
     let values = table()
         .into_iter()
-        .filter_map(|s| Some((s.name.clone(), matches.get_one::<String>(&s.name)?.clone())))
+        .filter(|s| s.of.has(role))
+        .filter_map(|s| Some((s.name.clone(), given(&s.name)?)))
         .collect();
     Flags { config: matches.get_one("config").cloned(), values }
 }
@@ -332,7 +347,7 @@ mod tests {
     fn switches_stand_alone_or_with_a_value() {
         let parse = |args: &[&str]| {
             let matches = command().try_get_matches_from(args).unwrap();
-            flags(matches.subcommand_matches("run").unwrap()).values
+            flags(Role::Run, matches.subcommand_matches("run").unwrap()).values
         };
         let alone = parse(&["waymark", "run", "--keep-tasks", "a.json", "--api-port", "0"]);
         assert_eq!(alone.get("keep-tasks").map(String::as_str), Some("true"));

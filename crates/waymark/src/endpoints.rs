@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,18 @@ pub struct Endpoints {
     /// The URL of Mesos-DNS's HTTP API; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mesos_dns: Option<String>,
+    /// Where requests go by host name; absent where none is listened on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
+    /// The same over TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub https: Option<String>,
+    /// Where requests go by the header `X-Marathon-App-Id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub appid: Option<String>,
+    /// The URL of the stats port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stats: Option<String>,
     /// The process.
     pub pid: u32,
     /// Its version.
@@ -28,6 +41,21 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
+    /// Those of this process, with an API at this URL.
+    pub fn of_this_process(api: String) -> Endpoints {
+        Endpoints {
+            api,
+            dns: None,
+            mesos_dns: None,
+            http: None,
+            https: None,
+            appid: None,
+            stats: None,
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
     /// Writes the file, whole or not at all.
     pub fn write(&self, data_dir: &Path) -> io::Result<()> {
         let text = serde_json::to_string_pretty(self).map_err(io::Error::other)?;
@@ -50,6 +78,16 @@ impl Endpoints {
     }
 }
 
+/// An address as it is reached from this machine. What listens on every address is reached here by
+/// the loopback address, whatever becomes of the others.
+pub fn here(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
+        _ => address,
+    }
+}
+
 /// Where the file is.
 pub fn path(data_dir: &Path) -> PathBuf {
     data_dir.join(NAME)
@@ -62,13 +100,7 @@ mod tests {
     #[test]
     fn written_read_and_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let endpoints = Endpoints {
-            api: "http://127.0.0.1:8080".into(),
-            dns: None,
-            mesos_dns: None,
-            pid: 7,
-            version: "0.1.0".into(),
-        };
+        let endpoints = Endpoints::of_this_process("http://127.0.0.1:8080".into());
         endpoints.write(folder.path()).unwrap();
         assert_eq!(Endpoints::read(folder.path()).unwrap(), endpoints);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

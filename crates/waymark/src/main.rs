@@ -1,10 +1,13 @@
 //! The binary: command line, configuration, wiring, telemetry.
 
+mod balancer;
+mod bind;
 mod cli;
 mod client;
 mod endpoints;
 mod exit;
 mod files;
+mod fronts;
 mod mesos_dns;
 mod metrics;
 mod reference;

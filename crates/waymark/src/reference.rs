@@ -6,7 +6,7 @@ use clap::Command;
 
 use crate::cli::{command, paragraphs};
 use crate::exit;
-use crate::settings::{Default, Setting, table};
+use crate::settings::{Of, Setting, table};
 
 /// The page as Markdown: `docs/reference.md`.
 pub fn reference() -> String {
@@ -15,9 +15,9 @@ pub fn reference() -> String {
          # Reference\n\n\
          ## Settings\n\n\
          Every setting can be given in the file named by `--config` (TOML, keys at the top level), \
-         by an environment variable and by a flag of `waymark run`. A variable wins over the file, \
-         a flag over both. Unknown keys and variables, and values that are wrong, end with exit \
-         code 2 before anything has started.\n",
+         by an environment variable and by a flag of `waymark run` or `waymark lb`, whichever has \
+         the setting. A variable wins over the file, a flag over both. Unknown keys and variables, \
+         and values that are wrong, end with exit code 2 before anything has started.\n",
     );
     let mut section = "";
     for setting in table() {
@@ -37,21 +37,24 @@ pub fn reference() -> String {
 }
 
 fn one_setting(page: &mut String, setting: &Setting) {
-    let default = match setting.default {
-        Default::Text(text) => format!("`{text}`"),
-        Default::Unset(text) | Default::From(text, _) => text.to_owned(),
+    let commands = match setting.of {
+        Of::Run => "`waymark run`",
+        Of::Lb => "`waymark lb`",
+        Of::Both => "`waymark run`, `waymark lb`",
     };
+    let repeated = if setting.list { "; may be repeated" } else { "" };
     let lines: Vec<&str> = setting.help.iter().map(|line| line.trim()).collect();
     push(
         page,
         format_args!(
-            "\n#### `{name}`\n\n{help}\n\n- flag `--{name}{value}`, variable `{variable}`\n\
-             - {kind}\n- default: {default}\n",
+            "\n#### `{name}`\n\n{help}\n\n- flag `--{name}{value}`{repeated}, variable \
+             `{variable}`, of {commands}\n- {kind}\n- default: {default}\n",
             name = setting.name,
             help = paragraphs(&lines),
             value = if setting.switch { String::new() } else { format!(" {}", setting.value_name) },
             variable = setting.variable,
             kind = setting.kind,
+            default = setting.default.describe(None),
         ),
     );
 }
@@ -68,7 +71,8 @@ fn one_command(page: &mut String, parent: &str, command: &Command) {
     let own = command
         .get_arguments()
         .filter(|arg| {
-            !settings.iter().any(|s| s.name == arg.get_id().as_str()) || name != "waymark run"
+            let of_settings = name == "waymark run" || name == "waymark lb";
+            !(of_settings && settings.iter().any(|s| s.name == arg.get_id().as_str()))
         })
         .filter(|arg| !arg.is_hide_set());
     for (n, arg) in own.enumerate() {

@@ -24,7 +24,7 @@ use serde_json::Value;
 use crate::cli;
 use crate::endpoints::{self, Endpoints};
 use crate::exit::Exit;
-use crate::settings::{self, API_VARIABLE, Surroundings};
+use crate::settings::{self, API_VARIABLE, Role, Surroundings};
 use crate::terminal;
 use api::Api;
 use error::ClientError;
@@ -105,18 +105,22 @@ fn server(matches: &ArgMatches, around: &Surroundings) -> Result<Api, ClientErro
     if let Some(url) = named.or_else(|| around.variable(API_VARIABLE)) {
         return Api::new(url);
     }
-    let loaded = settings::load(&cli::client_flags(matches), around)
-        .map_err(|e| ClientError::Usage(e.to_string()))?;
-    let folder = loaded.settings.data_dir;
-    match Endpoints::read(&folder) {
-        Ok(endpoints) => Api::new(&endpoints.api),
-        Err(e) => Err(ClientError::NotRunning(format!(
-            "no Waymark runs on the data folder {}: {}: {e}; start one with `waymark run`, or say \
-             --api URL or --data-dir DIR",
-            folder.display(),
-            endpoints::path(&folder).display(),
-        ))),
+    let flags = cli::client_flags(matches);
+    let folder = |role| settings::load(role, &flags, around).map(|loaded| loaded.settings.data_dir);
+    let (run, lb) = (folder(Role::Run), folder(Role::Lb));
+    // Where both run, `run` is the one that is meant.
+    for folder in run.iter().chain(&lb) {
+        if let Ok(endpoints) = Endpoints::read(folder) {
+            return Api::new(&endpoints.api);
+        }
     }
+    let folder = run.or(lb).map_err(|e| ClientError::Usage(e.to_string()))?;
+    Err(ClientError::NotRunning(format!(
+        "no Waymark runs on the data folder {}: there is no {}; start one with `waymark run`, or \
+         say --api URL or --data-dir DIR",
+        folder.display(),
+        endpoints::path(&folder).display(),
+    )))
 }
 
 /// JSON for people and programs.

@@ -181,13 +181,9 @@ impl Services {
         let Prepared { source, masters, domain, dns, sockets, http, data } = prepared;
         let refused = |what: &str, e: io::Error| StartError::Refused(format!("{what}: {e}"));
         let (writer, reader) = Writer::new(source.last_version());
-        let mut endpoints = Endpoints {
-            api: String::new(),
-            dns: sockets.as_ref().and_then(|s| s.addresses().first()).map(ToString::to_string),
-            mesos_dns: None,
-            pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
+        let mut endpoints = Endpoints::of_this_process(String::new());
+        endpoints.dns =
+            sockets.as_ref().and_then(|s| s.addresses().first()).map(ToString::to_string);
         if let Some(address) = &endpoints.dns {
             info!(address, domain, "serving DNS");
         }

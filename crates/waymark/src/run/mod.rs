@@ -19,7 +19,6 @@ mod progress;
 mod services;
 mod summary;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
@@ -32,10 +31,10 @@ use waymark_control::{Accepted, Change, Refusal, Request};
 use waymark_dns::Sockets;
 
 use crate::cli;
-use crate::endpoints::Endpoints;
+use crate::endpoints::{Endpoints, here};
 use crate::exit::Exit;
 use crate::files::{self, Definitions};
-use crate::settings::{self, Loaded, Surroundings};
+use crate::settings::{self, Loaded, Role, Surroundings};
 use crate::telemetry::{self, Screen};
 use crate::terminal;
 use data_dir::DataDir;
@@ -96,7 +95,7 @@ struct Prepared {
 }
 
 fn prepare(matches: &ArgMatches, around: &Surroundings) -> Result<Prepared, StartError> {
-    let loaded = settings::load(&cli::flags(matches), around)?;
+    let loaded = settings::load(Role::Run, &cli::flags(Role::Run, matches), around)?;
     let warnings = settings::check(&loaded)?;
     let paths = matches.get_many::<PathBuf>("files").into_iter().flatten();
     let definitions = files::read(paths).map_err(StartError)?;
@@ -110,7 +109,8 @@ fn prepare(matches: &ArgMatches, around: &Surroundings) -> Result<Prepared, Star
     let quiet = if screen.live().is_some() { "warn" } else { "info" };
     let filter = loaded.settings.log_level.as_ref().map_or(quiet, |filter| filter.0.as_str());
     telemetry::start(filter, loaded.settings.log_format, &screen);
-    warnings.iter().for_each(|warning| warn!("{warning}"));
+    let given_way = &listeners.fronts.warnings;
+    warnings.iter().chain(given_way).for_each(|warning| warn!("{warning}"));
     let open_files = raise_open_files();
     Ok(Prepared { loaded, definitions, data, listeners, screen, open_files })
 }
@@ -146,13 +146,12 @@ impl Prepared {
         };
         let Prepared { loaded, definitions, data, listeners, screen, open_files } = self;
         let places = places(&loaded, &listeners);
-        let endpoints = Endpoints {
-            api: places.api.clone(),
+        let mut endpoints = Endpoints {
             dns: places.dns.map(|address| address.to_string()),
             mesos_dns: mesos_dns_url(&listeners),
-            pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..Endpoints::of_this_process(places.api.clone())
         };
+        listeners.fronts.tell(loaded.settings.listen, &mut endpoints);
         let services = match Services::start(&loaded, &data, listeners, open_files) {
             Ok(services) => services,
             Err(error) => return terminal::fail(Exit::Usage, &error.to_string()),
@@ -177,16 +176,6 @@ impl Prepared {
 fn mesos_dns_url(listeners: &Listeners) -> Option<String> {
     let address = listeners.mesos_dns.as_ref()?.local_addr().ok()?;
     Some(format!("http://{}", here(address)))
-}
-
-/// An address as it is reached from this machine. What listens on every address is reached here by
-/// the loopback address, whatever becomes of the others.
-fn here(address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
-        _ => address,
-    }
 }
 
 /// Where things are reached from this machine.

@@ -20,17 +20,16 @@ use waymark_control::api::{self, ApiConfig, ListenerStatus};
 use waymark_control::core::Settings as CoreSettings;
 use waymark_control::store::Store;
 use waymark_control::{ControlConfig, ControlPlane, Handle, Running};
-use waymark_dns::Sockets;
 use waymark_executors::{Executor, LocalConfig, LocalExecutor};
 use waymark_model::Agent;
-use waymark_proxy::{ListenerState, Proxy, ProxyConfig};
+use waymark_proxy::{ListenerState, Proxy};
 
 use super::data_dir::DataDir;
 use super::listeners::{Listeners, host_ip};
 use super::names::Names;
 use super::{StartError, identity};
-use crate::metrics;
 use crate::settings::{Loaded, Settings};
+use crate::{balancer, metrics};
 
 /// Statuses that may wait for the control plane; each task's own wait in its order beyond that.
 const MAX_WAITING_STATUSES: usize = 1024;
@@ -78,10 +77,7 @@ impl Services {
         if advertised.ip().is_unspecified() {
             advertised.set_ip(host_ip);
         }
-        let taken = listeners.dns.iter().flat_map(Sockets::addresses).copied();
-        let mesos_dns = listeners.mesos_dns.as_ref().and_then(|l| l.local_addr().ok());
-        let taken = taken.chain([listeners.api_address]).chain(mesos_dns);
-        let taken = taken.map(|address| address.port()).collect();
+        let taken = listeners.taken();
         let names = match listeners.dns {
             Some(sockets) => {
                 Some(Names::start(s, host_ip, sockets, listeners.mesos_dns, control.reader())?)
@@ -90,7 +86,10 @@ impl Services {
         };
         let proxy = match s.no_proxy {
             true => None,
-            false => Some(Arc::new(Proxy::start(proxy_config(s, taken), control.reader())?)),
+            false => Some(Arc::new(Proxy::start(
+                balancer::proxy_config(loaded, &listeners.fronts, taken),
+                control.reader(),
+            )?)),
         };
         let mut outputs: Vec<Arc<dyn Output>> = Vec::new();
         outputs.extend(names.iter().map(|names| names.dns.clone() as Arc<dyn Output>));
@@ -223,19 +222,5 @@ fn local_config(s: &Settings, data: &DataDir, open_files: Option<u64>) -> LocalC
         keep_per_app: s.keep_sandboxes.0,
         open_files,
         ..LocalConfig::new(data.path().join("sandboxes"))
-    }
-}
-
-fn proxy_config(s: &Settings, reserved_ports: std::collections::BTreeSet<u16>) -> ProxyConfig {
-    ProxyConfig {
-        listen: s.listen,
-        workers: s.proxy_workers.0,
-        connect_timeout: s.connect_timeout,
-        try_timeout: s.try_timeout,
-        idle_timeout: s.idle_timeout,
-        hold: s.hold,
-        max_connections: s.max_connections.0,
-        reserved_ports,
-        ..ProxyConfig::default()
     }
 }

@@ -2,17 +2,42 @@
 
 use std::time::Duration;
 
-use super::value::{Port, PortRange};
-use super::{Loaded, SettingError};
+use super::table::Role;
+use super::value::PortRange;
+use super::{Loaded, SettingError, Source};
 
 /// Refuses combinations that cannot work; returns warnings about ones that hardly can, one
 /// sentence each.
 pub fn check(loaded: &Loaded) -> Result<Vec<String>, SettingError> {
-    service_ports(loaded)?;
+    match loaded.role {
+        Role::Run => {
+            service_ports(loaded)?;
+            outside_service_ports(loaded)?;
+            task_ports(loaded)?;
+        }
+        Role::Lb => following(loaded)?,
+    }
     listeners(loaded)?;
-    task_ports(loaded)?;
     limits(loaded)?;
     Ok(warnings(loaded))
+}
+
+/// What `waymark lb` cannot do without.
+fn following(loaded: &Loaded) -> Result<(), SettingError> {
+    let s = &loaded.settings;
+    let missing = |text: &str| Err(SettingError::Conflict(text.to_owned()));
+    if s.marathon.0.is_empty() {
+        return missing(
+            "marathon is needed: the Marathon to follow, such as --marathon http://10.0.0.1:8080",
+        );
+    }
+    if s.group.0.is_empty() {
+        return missing(
+            "group is needed: the groups that get traffic, as in the apps' label HAPROXY_GROUP, \
+             such as --group external; --group '*' takes every app",
+        );
+    }
+    Ok(())
 }
 
 fn service_ports(loaded: &Loaded) -> Result<(), SettingError> {
@@ -29,29 +54,48 @@ fn service_ports(loaded: &Loaded) -> Result<(), SettingError> {
     Ok(())
 }
 
-fn listeners(loaded: &Loaded) -> Result<(), SettingError> {
+/// The ports that Waymark itself listens on, 0 for any free one. A port of the load balancer that
+/// nobody set gives way to others, so it is not among them with `waymark run`.
+fn own_ports(loaded: &Loaded) -> Vec<(&'static str, u16)> {
     let s = &loaded.settings;
-    let dns = (!s.no_dns).then_some(("dns-port", s.dns_port));
-    if dns.is_some_and(|(_, dns)| dns == s.api_port && dns != Port(0)) {
+    let mut ports = Vec::new();
+    if loaded.role == Role::Run {
+        ports.push(("api-port", s.api_port.0));
+        if !s.no_dns {
+            ports.push(("dns-port", s.dns_port.0));
+            ports.extend(s.mesos_dns_port.map(|port| ("mesos-dns-port", port.0)));
+        }
+    }
+    let stays = |name: &str| loaded.role == Role::Lb || !loaded.is_default(name);
+    ports.extend(loaded.fronts().each().filter(|(name, _)| stays(name)));
+    ports
+}
+
+fn listeners(loaded: &Loaded) -> Result<(), SettingError> {
+    let ports = own_ports(loaded);
+    for (n, (name, port)) in ports.iter().enumerate() {
+        let same = |(_, other): &&(&str, u16)| other == port && *port != 0;
+        let Some((first, _)) = ports.iter().take(n).find(same) else { continue };
         return Err(SettingError::Conflict(format!(
-            "{} and {} are both {}; give one of them another port, such as --dns-port 0 for any \
+            "{} and {} are both {port}; give one of them another port, such as --{name} 0 for any \
              free one",
-            loaded.cite("api-port"),
-            loaded.cite("dns-port"),
-            s.dns_port.0,
+            loaded.cite(first),
+            loaded.cite(name),
         )));
     }
-    if s.no_proxy {
+    Ok(())
+}
+
+fn outside_service_ports(loaded: &Loaded) -> Result<(), SettingError> {
+    if loaded.settings.no_proxy {
         return Ok(());
     }
-    let mesos_dns = s.mesos_dns_port.map(|port| ("mesos-dns-port", port));
-    for (name, port) in [("api-port", s.api_port)].into_iter().chain(dns).chain(mesos_dns) {
-        if service_range(loaded).contains(port.0) {
+    for (name, port) in own_ports(loaded) {
+        if service_range(loaded).contains(port) {
             return Err(SettingError::Conflict(format!(
-                "{} is {}, which lies in the service ports {} ({}, {}); take a port outside, or \
-                 move the range",
+                "{} is {port}, which lies in the service ports {} ({}, {}); take a port outside, \
+                 or move the range",
                 loaded.cite(name),
-                port.0,
                 service_range(loaded),
                 loaded.cite("local-port-min"),
                 loaded.cite("local-port-max"),
@@ -81,6 +125,16 @@ fn limits(loaded: &Loaded) -> Result<(), SettingError> {
         ("connect-timeout", s.connect_timeout),
         ("try-timeout", s.try_timeout),
         ("idle-timeout", s.idle_timeout),
+        ("response-timeout", s.response_timeout),
+        ("head-timeout", s.head_timeout),
+        ("body-timeout", s.body_timeout),
+        ("keep-alive-timeout", s.keep_alive_timeout),
+        ("hello-timeout", s.hello_timeout),
+        ("tls-timeout", s.tls_timeout),
+        ("peer-timeout", s.peer_timeout),
+        ("udp-timeout", s.udp_timeout),
+        ("check-interval", s.check_interval),
+        ("check-timeout", s.check_timeout),
     ] {
         if time == Duration::ZERO {
             return Err(SettingError::Conflict(format!(
@@ -99,15 +153,40 @@ fn limits(loaded: &Loaded) -> Result<(), SettingError> {
 }
 
 fn warnings(loaded: &Loaded) -> Vec<String> {
+    match loaded.role {
+        Role::Run => warnings_of_run(loaded),
+        Role::Lb => warnings_of_lb(loaded),
+    }
+}
+
+fn warnings_of_lb(loaded: &Loaded) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let s = &loaded.settings;
+    if let Some(Source::Flag(flag)) = loaded.sources.get("auth-credentials") {
+        warnings.push(format!(
+            "{flag} shows the password to whoever lists processes; \
+             WAYMARK_AUTH_CREDENTIALS or --marathon-auth-credential-file does not"
+        ));
+    }
+    if s.stats_port.number().is_some() && !s.stats_listen.is_loopback() {
+        warnings.push(format!(
+            "{} is {}, not this machine alone: whoever reaches the stats port sees every route",
+            loaded.cite("stats-listen"),
+            s.stats_listen,
+        ));
+    }
+    warnings
+}
+
+fn warnings_of_run(loaded: &Loaded) -> Vec<String> {
     let s = &loaded.settings;
     let mut warnings = Vec::new();
-    for (name, port) in [("api-port", s.api_port), ("dns-port", s.dns_port)] {
-        if s.task_ports.contains(port.0) {
+    for (name, port) in own_ports(loaded) {
+        if s.task_ports.contains(port) {
             warnings.push(format!(
-                "{} is {}, which lies in {} {}: no task gets it, but one left by an earlier run \
-                 may hold it",
+                "{} is {port}, which lies in {} {}: no task gets it, but one left by an earlier \
+                 run may hold it",
                 loaded.cite(name),
-                port.0,
                 loaded.cite("task-ports"),
                 s.task_ports,
             ));

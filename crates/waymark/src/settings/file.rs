@@ -7,7 +7,8 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::error::{SettingError, Source};
 use super::suggest::nearest;
-use super::table::Setting;
+use super::table::{Role, Setting};
+use super::{did_you_mean, elsewhere};
 use crate::mesos_dns::TABLE as MESOS_DNS_TABLE;
 
 /// A file longer than this is refused; it cannot be a settings file.
@@ -27,7 +28,12 @@ pub fn read(path: &Path) -> Result<String, SettingError> {
 }
 
 /// Takes the file's text apart. Each value is checked by its setting.
-pub fn parse(path: &Path, text: &str, table: &[Setting]) -> Result<Vec<Entry>, SettingError> {
+pub fn parse(
+    role: Role,
+    path: &Path,
+    text: &str,
+    table: &[Setting],
+) -> Result<Vec<Entry>, SettingError> {
     let at = |span: Range<usize>| place(path, text, span.start);
     let document = DeTable::parse(text).map_err(|e| SettingError::Syntax {
         place: at(e.span().unwrap_or_default()),
@@ -43,8 +49,9 @@ pub fn parse(path: &Path, text: &str, table: &[Setting]) -> Result<Vec<Entry>, S
         if name == MESOS_DNS_TABLE {
             continue;
         }
-        let Some(index) = table.iter().position(|s| s.name == name) else {
-            return Err(unknown_key(at(key.span()), name, table));
+        let found = table.iter().position(|s| s.name == name);
+        let Some(index) = found.filter(|index| table[*index].of.has(role)) else {
+            return Err(unknown_key(at(key.span()), name, table, role));
         };
         let place = at(value.span());
         let checked = scalar(value.get_ref())
@@ -59,10 +66,14 @@ pub fn parse(path: &Path, text: &str, table: &[Setting]) -> Result<Vec<Entry>, S
     Ok(entries)
 }
 
-fn unknown_key(place: Source, name: &str, table: &[Setting]) -> SettingError {
-    let fix = match nearest(name, table.iter().map(|s| s.name.as_str())) {
-        Some(near) => format!("did you mean \"{near}\"?"),
-        None => "`waymark run --help` lists all settings".to_owned(),
+fn unknown_key(place: Source, name: &str, table: &[Setting], role: Role) -> SettingError {
+    let known = table.iter().filter(|s| s.of.has(role)).map(|s| s.name.as_str());
+    let fix = match table.iter().any(|s| s.name == name) {
+        true => elsewhere(role),
+        false => did_you_mean(
+            nearest(name, known),
+            &format!("`waymark {} --help` lists all settings", role.name()),
+        ),
     };
     SettingError::Unknown { place, what: "key", name: name.to_owned(), fix }
 }

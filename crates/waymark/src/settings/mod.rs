@@ -11,8 +11,10 @@
 mod check;
 mod error;
 mod file;
+mod fronts;
 pub mod suggest;
 mod table;
+pub mod traffic;
 pub mod value;
 
 use std::collections::BTreeMap;
@@ -20,7 +22,8 @@ use std::path::PathBuf;
 
 pub use check::check;
 pub use error::{SettingError, Source};
-pub use table::{Default, Setting, Settings, table};
+use table::Default;
+pub use table::{Of, Role, Setting, Settings, table};
 use value::Value;
 
 /// The variable that names the settings file; not a setting itself.
@@ -66,6 +69,10 @@ pub struct Flags {
 /// Settings with the source of each.
 #[derive(Clone, Debug)]
 pub struct Loaded {
+    /// The command that they are of. The settings of another one have their defaults.
+    pub role: Role,
+    /// Whether the process is root's.
+    pub root: bool,
     /// The values.
     pub settings: Settings,
     /// Where each setting's value came from, by name.
@@ -73,6 +80,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Whether nobody set it.
+    pub fn is_default(&self, name: &str) -> bool {
+        self.sources.get(name).is_none_or(|source| *source == Source::Default)
+    }
+
     /// How to speak of a setting in a message: its name and where its value came from.
     pub fn cite(&self, name: &str) -> String {
         match self.sources.get(name) {
@@ -104,15 +116,15 @@ impl Texts {
 }
 
 /// Reads all layers: default < file < environment < flag.
-pub fn load(flags: &Flags, around: &Surroundings) -> Result<Loaded, SettingError> {
+pub fn load(role: Role, flags: &Flags, around: &Surroundings) -> Result<Loaded, SettingError> {
     let table = table();
     let mut layers: Vec<file::Entry> = Vec::new();
     let config =
         flags.config.clone().or_else(|| around.variable(CONFIG_VARIABLE).map(PathBuf::from));
     if let Some(path) = config {
-        layers.extend(file::parse(&path, &file::read(&path)?, &table)?);
+        layers.extend(file::parse(role, &path, &file::read(&path)?, &table)?);
     }
-    layers.extend(from_environment(around, &table)?);
+    layers.extend(from_environment(role, around, &table)?);
     layers.extend(from_flags(flags, &table)?);
 
     let mut texts: Vec<(Option<String>, Source)> = vec![(None, Source::Default); table.len()];
@@ -121,28 +133,32 @@ pub fn load(flags: &Flags, around: &Surroundings) -> Result<Loaded, SettingError
     }
     for (setting, (text, _)) in table.iter().zip(&mut texts) {
         if text.is_none() {
-            *text = default_text(setting, around)?;
+            *text = default_text(role, setting, around)?;
         }
     }
     let sources =
         table.iter().zip(&texts).map(|(s, (_, source))| (s.name.clone(), source.clone())).collect();
     let settings = Settings::build(&Texts { table, texts })?;
-    Ok(Loaded { settings, sources })
+    Ok(Loaded { role, root: around.root, settings, sources })
 }
 
-fn default_text(setting: &Setting, around: &Surroundings) -> Result<Option<String>, SettingError> {
+fn default_text(
+    role: Role,
+    setting: &Setting,
+    around: &Surroundings,
+) -> Result<Option<String>, SettingError> {
     match setting.default {
         Default::Text(text) => Ok(Some(text.to_owned())),
+        Default::Each(run, lb) => Ok(Some(if role == Role::Run { run } else { lb }.to_owned())),
         Default::Unset(_) => Ok(None),
-        Default::From(_, rule) => rule(around).map(Some).map_err(|reason| SettingError::Value {
-            place: Source::Default,
-            setting: setting.name.clone(),
-            reason,
+        Default::From(_, rule) => rule(role, around).map(Some).map_err(|reason| {
+            SettingError::Value { place: Source::Default, setting: setting.name.clone(), reason }
         }),
     }
 }
 
 fn from_environment(
+    role: Role,
     around: &Surroundings,
     table: &[Setting],
 ) -> Result<Vec<file::Entry>, SettingError> {
@@ -151,29 +167,44 @@ fn from_environment(
         if variable == CONFIG_VARIABLE || variable == API_VARIABLE {
             continue;
         }
-        let place = Source::Variable(variable.clone());
-        let Some(index) = table.iter().position(|s| s.variable == *variable) else {
-            let fix = match nearest_variable(variable, table) {
-                Some(near) => format!("did you mean \"{near}\"?"),
-                None => "unset it; `waymark run --help` lists all settings".to_owned(),
+        let found = table.iter().position(|s| s.variable == *variable);
+        let Some(index) = found.filter(|index| table[*index].of.has(role)) else {
+            let fix = match found {
+                Some(_) => elsewhere(role),
+                None => did_you_mean(
+                    nearest_variable(variable, table, role),
+                    &format!("unset it; `waymark {} --help` lists all settings", role.name()),
+                ),
             };
             let name = variable.clone();
             let place = Source::Variable("environment".to_owned());
             return Err(SettingError::Unknown { place, what: "variable", name, fix });
         };
+        let place = Source::Variable(variable.clone());
         entries.push(checked(&table[index], index, text, place)?);
     }
     Ok(entries)
 }
 
+/// What to say of a setting that only the other command has.
+fn elsewhere(role: Role) -> String {
+    let other = match role {
+        Role::Run => Role::Lb,
+        Role::Lb => Role::Run,
+    };
+    format!("`waymark {}` has it, `waymark {}` has not", other.name(), role.name())
+}
+
+fn did_you_mean(near: Option<&str>, otherwise: &str) -> String {
+    near.map_or_else(|| otherwise.to_owned(), |near| format!("did you mean \"{near}\"?"))
+}
+
 /// Compares what follows the prefix; the prefix alone would make everything alike.
-fn nearest_variable<'a>(wrong: &str, table: &'a [Setting]) -> Option<&'a str> {
+fn nearest_variable<'a>(wrong: &str, table: &'a [Setting], role: Role) -> Option<&'a str> {
     let bare = |name: &'a str| name.trim_start_matches("WAYMARK_");
-    let near = suggest::nearest(
-        wrong.trim_start_matches("WAYMARK_"),
-        table.iter().map(|s| bare(&s.variable)),
-    )?;
-    table.iter().map(|s| s.variable.as_str()).find(|v| bare(v) == near)
+    let known = || table.iter().filter(|s| s.of.has(role)).map(|s| s.variable.as_str());
+    let near = suggest::nearest(wrong.trim_start_matches("WAYMARK_"), known().map(bare))?;
+    known().find(|v| bare(v) == near)
 }
 
 fn from_flags(flags: &Flags, table: &[Setting]) -> Result<Vec<file::Entry>, SettingError> {

@@ -15,11 +15,11 @@ fn flags(values: &[(&str, &str)]) -> Flags {
 }
 
 fn in_file(text: &str) -> Result<Vec<file::Entry>, SettingError> {
-    file::parse(std::path::Path::new("waymark.toml"), text, &table())
+    file::parse(Role::Run, std::path::Path::new("waymark.toml"), text, &table())
 }
 
 fn load_ok(flag_values: &[(&str, &str)]) -> Loaded {
-    load(&flags(flag_values), &around(&[])).unwrap()
+    load(Role::Run, &flags(flag_values), &around(&[])).unwrap()
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn the_data_folder_depends_on_the_user() {
         (vec![], None),
     ] {
         let around = Surroundings { root: false, ..around(&variables) };
-        match (load(&Flags::default(), &around), want) {
+        match (load(Role::Run, &Flags::default(), &around), want) {
             (Ok(loaded), Some(want)) => assert_eq!(loaded.settings.data_dir, PathBuf::from(want)),
             (Err(e), None) => assert_eq!(
                 e.to_string(),
@@ -74,7 +74,7 @@ fn later_layers_win_and_are_remembered() {
     writeln!(file, "api-port = 1000\ndns-port = 2000\ndomain = \"a\"\nkeep-tasks = true").unwrap();
     let flags = Flags { config: Some(file.path().to_owned()), ..flags(&[("api-port", "1002")]) };
     let around = around(&[("WAYMARK_API_PORT", "1001"), ("WAYMARK_DNS_PORT", "2001")]);
-    let loaded = load(&flags, &around).unwrap();
+    let loaded = load(Role::Run, &flags, &around).unwrap();
     let s = &loaded.settings;
     assert_eq!((s.api_port.0, s.dns_port.0, s.domain.0.as_str()), (1002, 2001, "a"));
     assert!(s.keep_tasks);
@@ -88,7 +88,7 @@ fn later_layers_win_and_are_remembered() {
 fn the_file_may_be_named_by_a_variable() {
     let around = around(&[(CONFIG_VARIABLE, "/no/such/waymark.toml")]);
     assert_eq!(
-        load(&Flags::default(), &around).unwrap_err().to_string(),
+        load(Role::Run, &Flags::default(), &around).unwrap_err().to_string(),
         "--config /no/such/waymark.toml: No such file or directory (os error 2); name a readable \
          TOML file"
     );
@@ -167,14 +167,17 @@ fn wrong_variables_and_flags() {
         ),
     ] {
         // A flag that would win does not hide the slip.
-        let result = load(&flags(&[("listen", "::1")]), &around(&[variable]));
+        let result = load(Role::Run, &flags(&[("listen", "::1")]), &around(&[variable]));
         assert_eq!(result.unwrap_err().to_string(), want);
     }
     assert_eq!(
-        load(&flags(&[("task-ports", "9-1")]), &around(&[])).unwrap_err().to_string(),
+        load(Role::Run, &flags(&[("task-ports", "9-1")]), &around(&[])).unwrap_err().to_string(),
         "--task-ports: \"9-1\" begins above its end; write the lower port first: 1-9"
     );
-    assert!(load(&Flags::default(), &around(&[(API_VARIABLE, "http://x"), ("PATH", "/")])).is_ok());
+    assert!(
+        load(Role::Run, &Flags::default(), &around(&[(API_VARIABLE, "http://x"), ("PATH", "/")]))
+            .is_ok()
+    );
 }
 
 #[test]

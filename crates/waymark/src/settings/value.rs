@@ -15,6 +15,8 @@ pub trait Value: Sized {
     const KIND: &'static str;
     /// Whether a flag of this kind may stand without a value (then it means `true`).
     const SWITCH: bool = false;
+    /// Whether it is a list, whose flag may be repeated.
+    const LIST: bool = false;
 
     /// Reads a text; the error says what it is not and how one looks.
     fn parse(text: &str) -> Result<Self, String>;
@@ -28,6 +30,7 @@ pub trait Value: Sized {
 impl<T: Value> Value for Option<T> {
     const KIND: &'static str = T::KIND;
     const SWITCH: bool = T::SWITCH;
+    const LIST: bool = T::LIST;
 
     fn parse(text: &str) -> Result<Self, String> {
         T::parse(text).map(Some)
@@ -300,7 +303,7 @@ fn is_label(text: &str) -> bool {
 }
 
 /// The texts of a list: joined by commas in flags and variables, an array in the file.
-fn items(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
@@ -310,6 +313,7 @@ pub struct Networks(pub Vec<Network>);
 
 impl Value for Networks {
     const KIND: &'static str = "a list of IP addresses and networks, such as `10.0.0.0/8,::1`";
+    const LIST: bool = true;
 
     fn parse(text: &str) -> Result<Networks, String> {
         let networks =
@@ -325,6 +329,7 @@ pub struct Servers(pub Vec<SocketAddr>);
 impl Value for Servers {
     const KIND: &'static str =
         "a list of addresses, `ip` or `ip:port`, such as `9.9.9.9,[::1]:5353`";
+    const LIST: bool = true;
 
     fn parse(text: &str) -> Result<Servers, String> {
         items(text).map(server).collect::<Result<_, _>>().map(Servers)
@@ -342,6 +347,7 @@ pub struct ZoneServers(pub BTreeMap<String, Vec<SocketAddr>>);
 
 impl Value for ZoneServers {
     const KIND: &'static str = "a list of `zone=address`, such as `corp=192.0.2.9,corp=192.0.2.10`";
+    const LIST: bool = true;
 
     fn parse(text: &str) -> Result<ZoneServers, String> {
         let mut zones: BTreeMap<String, Vec<SocketAddr>> = BTreeMap::new();
@@ -429,6 +435,8 @@ choice! {
     }
     "`text` or `json`"
 }
+
+pub(super) use choice;
 
 #[cfg(test)]
 mod tests {
