@@ -74,9 +74,11 @@ fn url(text: &str) -> Result<String, String> {
                     marathon-auth-credential-file"
             .to_owned());
     }
-    let valid = text
-        .parse::<http::Uri>()
-        .is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty()) && uri.query().is_none());
+    let port = authority.rsplit_once(':').map(|(_, port)| port).filter(|p| !p.ends_with(']'));
+    let valid = port.is_none_or(|port| port.parse::<u16>().is_ok())
+        && text.parse::<http::Uri>().is_ok_and(|uri| {
+            uri.host().is_some_and(|host| !host.is_empty()) && uri.query().is_none()
+        });
     if !valid {
         return Err(format!("{text:?} is not a URL; {example}"));
     }
