@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::route::{Groups, HealthPolicy};
+
 /// The settings of the load balancer.
 #[derive(Clone, Debug)]
 pub struct ProxyConfig {
@@ -26,6 +28,16 @@ pub struct ProxyConfig {
     pub certificates: Vec<PathBuf>,
     /// Where a line for every request goes; `None` = nowhere.
     pub access_log: Option<AccessLog>,
+    /// The groups of services that are exposed (`HAPROXY_GROUP`).
+    pub groups: Groups,
+    /// Whether only services with `HAPROXY_n_ENABLED=true` are exposed.
+    pub strict_mode: bool,
+    /// What a task counts as that has a check and was never found healthy.
+    pub health: HealthPolicy,
+    /// How often a request or connection may go to yet another task after one failed.
+    pub retry_attempts: u32,
+    /// The share of a service's traffic that may be retries, in percent; a few a second are free.
+    pub retry_percent: u32,
     /// Checks of tasks beside the source's own; `None` = none.
     pub active_checks: Option<ActiveChecks>,
     /// What clients can make the balancer hold, and for how long.
@@ -65,6 +77,11 @@ impl Default for ProxyConfig {
             trusted_proxies: Vec::new(),
             certificates: Vec::new(),
             access_log: None,
+            groups: Groups::All,
+            strict_mode: false,
+            health: HealthPolicy::Strict,
+            retry_attempts: 10,
+            retry_percent: 20,
             active_checks: None,
             limits: Limits::default(),
             workers: 0,
@@ -197,6 +214,9 @@ impl Default for Limits {
     }
 }
 
+/// Where `HAPROXY_n_REDIRECT_TO_HTTPS` sends clients when no https port is listened on here.
+pub(crate) const HTTPS_PORT: u16 = 443;
+
 /// Connections that the kernel completes before they are accepted, for each service port; more are
 /// left to the client's own retransmission. The kernel's `somaxconn` may cut it.
 pub(crate) const LISTEN_BACKLOG: i32 = 4096;
@@ -207,9 +227,6 @@ pub(crate) const BUFFER_LEN: usize = 32 * 1024;
 
 /// Accepted connections on their way to another worker; when full they stay where they are.
 pub(crate) const HANDOVER_QUEUE: usize = 256;
-
-/// How long a task that refused a connection is tried last.
-pub(crate) const DOWN_FOR: Duration = Duration::from_secs(1);
 
 /// How often a held client's service is tried again while its tasks refuse.
 pub(crate) const HOLD_RETRY: Duration = Duration::from_millis(50);

@@ -2,22 +2,24 @@
 //! connection or request carried to one of the app's ready tasks.
 //!
 //! ```text
-//! catalog::Reader ──► table ── RouteTable ──► worker ──► listen ── Conn ──► l4 | tls | h1
+//! catalog::Reader ──► route ── RouteTable ──► worker ──► listen ── Conn ──► l4 | tls | h1
 //!                     (one thread)            (one thread a core)              │
 //! catalog::Output ◄── output ◄── usage ◄──────── a seat for every use ◄────────┘
 //! stats           ◄── port
 //! ```
 //!
-//! * `table` turns the catalog into routes, at the cost of what changed;
+//! * `route` turns the catalog into routes, at the cost of what changed, and decides by them;
 //! * `worker` is one thread with its own event loop; a listener and a connection belong to one;
 //! * `listen` binds, accepts and dispatches; `l4` relays connections as they are;
 //! * `tls` ends TLS with clients by certificates that are watched, and verifies tasks;
+//! * `acquire` finds a task that may take one more, waiting for one if it must;
 //! * `balance` picks among tasks, purely;
 //! * `usage` counts connections per task, which `output` reports to whoever drains a task.
 //!
 //! Nothing here decides which task is healthy, speaks to the control plane, or keeps a connection
 //! from running because the catalog changed. UDP services get no listener: only TCP is relayed.
 
+mod acquire;
 mod balance;
 mod config;
 mod h1;
@@ -33,7 +35,6 @@ mod proxy;
 pub mod proxy_protocol;
 pub mod route;
 mod stats;
-mod table;
 pub mod tls;
 mod upstream;
 mod usage;
@@ -43,6 +44,8 @@ pub use config::{AccessLog, AccessLogFormat, ActiveChecks, Limits, ProxyConfig};
 pub use limits::{NofileError, raise_nofile_limit};
 pub use listen::{SocketKey, Sockets, client_hello};
 pub use proxy::{Proxy, StartError};
+pub use route::{
+    Exposure, Groups, HealthPolicy, ListenKey, Reason, RouteTable, ServiceRoute, TableBuilder,
+};
 pub use stats::{ListenerState, PortStats, TaskStats, Totals};
-pub use table::{Reason, Route, RouteTable, TableBuilder, Withheld};
-pub use usage::{Endpoint, Usage};
+pub use usage::{Endpoint, EndpointCounters, Usage};

@@ -11,9 +11,11 @@ use crate::usage::Usage;
 /// How far each worker has got, and the connections of each task.
 ///
 /// Why a drain can trust it. A worker picks an endpoint and takes its seat in one stretch of code
-/// without an `await`, on the only thread that also replaces the worker's table. So every seat is
-/// taken either before the worker adopts version *v*, or by a table that is *v* or newer, in which
-/// a task that drains is no candidate. A worker stores *v* (release) after it has adopted it; who
+/// without an `await`, on the only thread that also replaces the worker's table; a pool that was
+/// found earlier is looked up again in that table first, if a newer table has another in its place
+/// (which its mark says from before that table is published; [`RouteTable::present`]). So every seat
+/// is taken either before the worker adopts version *v*, or by a table that is *v* or newer, in
+/// which a task that drains is no candidate. A worker stores *v* (release) after it has adopted it; who
 /// reads *v* from all workers (acquire) therefore sees every seat ever taken by an older table, and
 /// no new one can follow. From there on a draining task's count only falls, and a seat is dropped
 /// after its socket, so 0 means that no connection is left.

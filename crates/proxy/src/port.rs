@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use crate::route::Front;
+use crate::route::{Front, ListenKey};
 use crate::stats::ListenerState;
 
 /// A listener. A service port's outlives changes of its route and goes when no app has the port any
@@ -30,7 +30,6 @@ pub(crate) struct Counters {
     pub(crate) failed: AtomicU64,
     pub(crate) resets: AtomicU64,
     pub(crate) idle_closed: AtomicU64,
-    pub(crate) held: AtomicU64,
     pub(crate) denied: AtomicU64,
     pub(crate) bad_proxy_headers: AtomicU64,
     pub(crate) hello_timeouts: AtomicU64,
@@ -40,8 +39,8 @@ pub(crate) struct Counters {
 
 impl Port {
     /// A service port.
-    pub(crate) fn new(number: u16) -> Port {
-        Port::of(Front::Service(number), number)
+    pub(crate) fn new(key: ListenKey) -> Port {
+        Port::of(Front::Service(key), key.port)
     }
 
     /// A listener of this front.

@@ -5,23 +5,22 @@ use std::net::{IpAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 use waymark_catalog::{Output, Reader};
-use waymark_model::Catalog;
+use waymark_model::{Catalog, Timestamp};
 
-use crate::config::{HANDOVER_QUEUE, ProxyConfig};
+use crate::config::{HANDOVER_QUEUE, HTTPS_PORT, ProxyConfig};
 use crate::handover::Inherited;
 use crate::limits::{NofileError, nofile_limit};
 use crate::listen::{SocketKey, Sockets};
 use crate::output::ProxyOutput;
-use crate::route::Front;
+use crate::route::{Exposure, Front, Notices, RouteTable, TableBuilder};
 use crate::stats::{PortStats, Totals, listener_stats, port_stats};
-use crate::table::{RouteTable, TableBuilder};
 use crate::tls::Certificates;
 use crate::usage::Usage;
 use crate::worker::{Accepted, Shared, Worker};
@@ -76,7 +75,7 @@ impl Proxy {
         };
         let usage = Arc::new(Usage::default());
         let output = Arc::new(ProxyOutput::new(workers, usage.clone()));
-        let builder = TableBuilder::new(config.listen, is_local, usage);
+        let builder = TableBuilder::new(exposure(&config), is_local, usage);
         let (handovers, handed): (Vec<_>, Vec<_>) =
             (0..workers).map(|_| mpsc::channel::<Accepted>(HANDOVER_QUEUE)).unzip();
         let (soft, _) = nofile_limit()?;
@@ -218,11 +217,51 @@ fn take_over(
     if catalog.version <= builder.table().version {
         return;
     }
-    for port in builder.apply(catalog) {
-        let apps = builder.table().routes.get(&port).map(|route| route.apps.clone());
-        warn!(port, ?apps, "several apps have one service port: its connections go to all of them");
-    }
+    let notices = builder.apply(catalog, now());
     publish.send_replace(Arc::new(builder.table().clone()));
+    tell(&notices, builder.table());
+}
+
+fn tell(notices: &Notices, table: &RouteTable) {
+    for key in &notices.shared {
+        let apps = table.listeners.get(key).map(|route| &route.apps);
+        warn!(
+            port = key.port,
+            ?apps,
+            "several services have one service port: its connections go \
+            to all of them"
+        );
+    }
+    for app in &notices.quarantined {
+        let Some(quarantined) = table.quarantined.get(app) else { continue };
+        for error in &quarantined.errors {
+            let routes = if quarantined.kept { "the last good routes stay" } else { "no routes" };
+            warn!(%app, %error, routes, "the app's labels cannot be read");
+        }
+    }
+    for app in &notices.unapplied {
+        for label in table.unapplied.get(app).into_iter().flat_map(|labels| labels.iter()) {
+            warn!(%app, label = label.label, reason = label.reason, "label without effect");
+        }
+    }
+    for host in &notices.shadowed {
+        warn!(?host, "several services say the same about a host and path: the first gets it all");
+    }
+}
+
+fn exposure(config: &ProxyConfig) -> Exposure {
+    Exposure {
+        groups: config.groups.clone(),
+        strict: config.strict_mode,
+        health: config.health,
+        listen: config.listen,
+        https_port: config.https_port.unwrap_or(HTTPS_PORT),
+    }
+}
+
+fn now() -> Timestamp {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::ZERO + since_1970
 }
 
 /// Whether an address belongs to this machine: only such a one can be bound.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use waymark_model::{AppId, TaskId};
 
 use crate::port::Port;
-use crate::table::{Reason, Route, RouteTable};
+use crate::route::{Reason, RouteTable, ServiceRoute};
 
 /// Whether a service port is listened on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ pub struct Totals {
 }
 
 pub(crate) fn port_stats(table: &RouteTable) -> Vec<PortStats> {
-    table.routes.values().map(|route| one_port(route)).collect()
+    table.listeners.values().filter(|r| !r.key.udp).map(|route| one_port(route)).collect()
 }
 
 /// A listener alone, without apps and tasks.
@@ -120,7 +120,7 @@ pub(crate) fn listener_stats(port: &Port) -> PortStats {
         failed: counters.failed.load(Relaxed),
         resets: counters.resets.load(Relaxed),
         idle_closed: counters.idle_closed.load(Relaxed),
-        held: counters.held.load(Relaxed),
+        held: 0,
         denied: counters.denied.load(Relaxed),
         bad_proxy_headers: counters.bad_proxy_headers.load(Relaxed),
         hello_timeouts: counters.hello_timeouts.load(Relaxed),
@@ -130,18 +130,19 @@ pub(crate) fn listener_stats(port: &Port) -> PortStats {
     }
 }
 
-fn one_port(route: &Route) -> PortStats {
-    let ready = route.ready.iter().map(|endpoint| (endpoint, None));
-    let withheld = route.withheld.iter().map(|w| (&w.endpoint, Some(w.reason)));
+fn one_port(route: &ServiceRoute) -> PortStats {
     PortStats {
         apps: route.apps.clone(),
-        tasks: ready
-            .chain(withheld)
-            .map(|(endpoint, withheld)| TaskStats {
-                task: endpoint.task.clone(),
-                address: endpoint.address,
-                withheld,
-                active: endpoint.active(),
+        held: route.pool.counters.held.load(Relaxed),
+        tasks: route
+            .pool
+            .candidates
+            .iter()
+            .map(|candidate| TaskStats {
+                task: candidate.endpoint.task.clone(),
+                address: candidate.endpoint.address,
+                withheld: candidate.withheld,
+                active: candidate.endpoint.active(),
             })
             .collect(),
         ..listener_stats(&route.port)

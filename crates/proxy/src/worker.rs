@@ -30,9 +30,8 @@ use crate::limits::descriptor_budget;
 use crate::listen::{Conn, Listeners, Open, Slot, Sockets, Sources, dispatch};
 use crate::output::ProxyOutput;
 use crate::port::{Port, count};
-use crate::route::Front;
+use crate::route::{Front, ListenKey, RouteTable};
 use crate::stats::Totals;
-use crate::table::RouteTable;
 use crate::tls::{Certificates, Connectors, Terminator};
 use crate::upstream;
 
@@ -330,8 +329,8 @@ impl Worker {
     }
 
     /// The port as it is in this worker's table.
-    pub(crate) fn port(&self, number: u16) -> Option<Arc<Port>> {
-        self.table.borrow().routes.get(&number).map(|route| route.port.clone())
+    pub(crate) fn port(&self, key: &ListenKey) -> Option<Arc<Port>> {
+        self.table.borrow().listeners.get(key).map(|route| route.port.clone())
     }
 
     /// Whether connections are to end when they can without harm: a kept one after the answer that

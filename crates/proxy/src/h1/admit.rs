@@ -66,7 +66,10 @@ impl Admission {
         let pool = match decision {
             Decision::Forward(pool) => pool,
             Decision::Redirect(status, location) => return Err(Answer::redirect(status, location)),
-            Decision::Authenticate(realm) => return Err(Answer::authenticate(&realm)),
+            Decision::Authenticate(pool) => {
+                let realm = pool.rules.auth.as_ref().map_or("", |auth| auth.realm.as_str());
+                return Err(Answer::authenticate(realm));
+            }
             Decision::Forbidden => return Err(Answer::new(403, "this source may not ask")),
             Decision::NoRoute => {
                 return Err(Answer::unavailable("no service has this host and path"));

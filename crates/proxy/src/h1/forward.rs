@@ -9,26 +9,23 @@
 //!
 //! Each only while all that was sent is still here to be sent again.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::debug;
+use waymark_routing::Balance;
 
 use super::connection::Connection;
 use super::exchange::{End, Exchange};
 use super::io::ClientIo;
 use super::job::Job;
 use super::patch::After;
-use crate::config::DOWN_FOR;
+use crate::acquire::{Refusal, Search};
 use crate::http::local::Answer;
+use crate::route::Affinity;
 use crate::upstream::{self, DialError, Keep, Stream};
-use crate::usage::{Endpoint, Seat};
-use crate::worker::Worker;
-
-/// How often a request goes to another task, at most, where its service's labels say nothing
-/// (HAProxy's `retries 3` of marathon-lb).
-const RETRIES: u32 = 3;
+use crate::usage::Seat;
 
 /// How a request ended, for its client's connection.
 pub(crate) enum Outcome {
@@ -47,31 +44,51 @@ pub(crate) enum Outcome {
 /// What one attempt led to.
 enum Attempt {
     Done(Outcome),
-    /// The request can go to another task.
-    Failed(Answer),
+    /// The task took no connection, and it is to blame or not; what the client is told if no other
+    /// does.
+    NotConnected(Seat, bool, Answer),
+    /// The task gave no answer, and the request can go to another one.
+    NotAnswered(Seat, Answer),
 }
 
 /// Forwards a request until it is answered, by a task or by Waymark.
 pub(crate) async fn forward<S: ClientIo>(connection: &mut Connection<S>, job: &mut Job) -> Outcome {
-    let retries = job.pool.rules.retries.attempts.unwrap_or(RETRIES);
-    let mut tried = Vec::new();
-    let mut failure = Answer::unavailable("no task is ready");
+    let worker = connection.worker.clone();
+    let mut search = Search::new(&worker, &job.pool);
+    let mut failure = None;
     let outcome = loop {
-        let Some(seat) = acquire(&connection.worker, job, &tried) else {
-            break Outcome::Answer(failure, true);
+        let affinity = Affinity {
+            source: Some(job.source),
+            cookie: job.cookie.as_deref(),
+            key: job.key.as_deref(),
         };
-        let endpoint = seat.endpoint().clone();
-        match attempt(connection, job, seat).await {
+        let seat = match search.seat(&affinity).await {
+            Ok(seat) => seat,
+            Err(refusal) => break refused(refusal, failure),
+        };
+        let limit = search.time_for(&seat);
+        let again = match attempt(connection, job, seat, limit).await {
             Attempt::Done(outcome) => break outcome,
-            Attempt::Failed(answer) => failure = answer,
+            Attempt::NotConnected(seat, to_blame, answer) => {
+                failure = Some(answer);
+                search.connect_failed(seat, to_blame)
+            }
+            Attempt::NotAnswered(seat, answer) => {
+                failure = Some(answer);
+                search.request_failed(seat)
+            }
+        };
+        if let Err(refusal) = again {
+            break refused(refusal, failure);
         }
-        tried.push(endpoint);
-        if tried.len() > retries as usize {
-            break Outcome::Answer(failure, true);
-        }
-        job.pool.counters.retries.fetch_add(1, Relaxed);
     };
     finish(connection, job, outcome)
+}
+
+/// What the client is told when there is no task: what the last one tried did, else why none was.
+fn refused(refusal: Refusal, failure: Option<Answer>) -> Outcome {
+    let answer = failure.unwrap_or_else(|| Answer::new(refusal.status(), refusal.to_string()));
+    Outcome::Answer(answer, true)
 }
 
 /// Counts a request that is over, and readies its connection for the next.
@@ -91,22 +108,12 @@ fn finish<S: ClientIo>(connection: &mut Connection<S>, job: &mut Job, outcome: O
     outcome
 }
 
-/// A seat at a task that was not tried yet.
-fn acquire(worker: &Worker, job: &Job, tried: &[Arc<Endpoint>]) -> Option<Seat> {
-    let open = job.pool.candidates.iter().filter(|candidate| {
-        let tried = tried.iter().any(|tried| Arc::ptr_eq(tried, &candidate.endpoint));
-        candidate.withheld.is_none() && !tried
-    });
-    let open: Vec<_> = open.collect();
-    let n = worker.random_below(u32::try_from(open.len()).unwrap_or(u32::MAX));
-    open.get(n as usize).map(|candidate| candidate.endpoint.take_seat())
-}
-
 /// Sends the request to the task of the seat.
 async fn attempt<S: ClientIo>(
     connection: &mut Connection<S>,
     job: &mut Job,
     seat: Seat,
+    limit: Duration,
 ) -> Attempt {
     let worker = connection.worker.clone();
     let endpoint = seat.endpoint();
@@ -120,25 +127,21 @@ async fn attempt<S: ClientIo>(
             end => return settle(connection, job, server, seat, end),
         }
     }
-    match Box::pin(open(&worker, job, endpoint)).await {
+    match Box::pin(upstream::dial(endpoint.address, limit)).await {
         Ok(mut server) => {
             let end = exchange(connection, job, &mut server).await;
             settle(connection, job, server, seat, end)
         }
-        Err(error) => {
-            job.pool.counters.connect_errors.fetch_add(1, Relaxed);
-            match error {
-                DialError::Task(_) => {
-                    let down = u64::try_from(DOWN_FOR.as_millis()).unwrap_or(u64::MAX);
-                    endpoint.mark_down(worker.shared.clock_ms() + down);
-                    Attempt::Failed(Answer::unavailable("no task takes the connection"))
-                }
-                DialError::Path(_) => Attempt::Failed(Answer::unavailable("no way to the task")),
-                DialError::Here(_) => {
-                    let answer = Answer::unavailable("no connection can be opened");
-                    Attempt::Done(Outcome::Answer(answer, true))
-                }
-            }
+        Err(DialError::Task(_)) => {
+            let answer = Answer::unavailable("no task takes the connection");
+            Attempt::NotConnected(seat, true, answer)
+        }
+        Err(DialError::Path(_)) => {
+            Attempt::NotConnected(seat, false, Answer::unavailable("no way to the task"))
+        }
+        Err(DialError::Here(_)) => {
+            let answer = Answer::unavailable("no connection can be opened");
+            Attempt::Done(Outcome::Answer(answer, true))
         }
     }
 }
@@ -150,17 +153,6 @@ async fn exchange<S: ClientIo>(
 ) -> End {
     let Connection { worker, client, .. } = connection;
     Exchange::new(worker, client, server, job, None).run().await
-}
-
-/// A new connection to the task.
-async fn open(worker: &Worker, job: &Job, endpoint: &Endpoint) -> Result<Stream, DialError> {
-    let config = &worker.shared.config;
-    let limit = job.pool.rules.timeouts.connect.unwrap_or(config.connect_timeout);
-    let others = job.pool.candidates.len() > 1;
-    let limit = if others { limit.min(config.try_timeout) } else { limit };
-    let stream = upstream::dial(endpoint.address, limit).await?;
-    endpoint.mark_up();
-    Ok(stream)
 }
 
 /// What follows from the end of an exchange, for the task's connection and the client's.
@@ -175,6 +167,10 @@ fn settle<S: ClientIo>(
     let errors = &job.pool.counters.response_errors;
     Attempt::Done(match end {
         End::Answered { after, keep_for } => {
+            seat.succeeded();
+            if job.pool.rules.balance == Balance::TwoChoices {
+                seat.took(job.started.elapsed(), worker.shared.clock_ms());
+            }
             if let Some(time) = keep_for {
                 let most = worker.shared.config.limits.upstream_idle_connections;
                 let (keep, descriptors) = (Keep { most, time }, &worker.shared.descriptors);
@@ -189,12 +185,12 @@ fn settle<S: ClientIo>(
         }
         End::Upgraded => Outcome::Upgraded(server, seat),
         End::NoAnswer(error) => {
-            errors.fetch_add(1, Relaxed);
             debug!(task = %seat.endpoint().address, %error, "a task gave no answer");
             let answer = Answer::new(502, "the task gave no answer");
             if job.may_repeat() {
-                return Attempt::Failed(answer);
+                return Attempt::NotAnswered(seat, answer);
             }
+            seat.response_failed(worker.shared.clock_ms());
             Outcome::Answer(answer, true)
         }
         End::BadAnswer(bad) => {
@@ -210,7 +206,7 @@ fn settle<S: ClientIo>(
             Outcome::Answer(Answer::new(504, "the task did not answer in time"), true)
         }
         End::Broken => {
-            errors.fetch_add(1, Relaxed);
+            seat.response_failed(worker.shared.clock_ms());
             connection.client.io.reset();
             Outcome::Close
         }

@@ -148,7 +148,10 @@ fn pool(worker: &Worker, asked: &route::Request<'_>) -> Result<Arc<Pool>, Answer
     match decide(&worker.table(), asked, worker.random_below(u32::MAX)) {
         Decision::Forward(pool) => Ok(pool),
         Decision::Redirect(status, location) => Err(Answer::redirect(status, location)),
-        Decision::Authenticate(realm) => Err(Answer::authenticate(&realm)),
+        Decision::Authenticate(pool) => {
+            let realm = pool.rules.auth.as_ref().map_or("", |auth| auth.realm.as_str());
+            Err(Answer::authenticate(realm))
+        }
         Decision::Forbidden => Err(Answer::new(403, "this source may not ask")),
         Decision::NoRoute => Err(Answer::unavailable("no service has this host and path")),
         Decision::NoTask(_) => Err(Answer::unavailable("the service has no task")),

@@ -12,25 +12,23 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tracing::debug;
-use waymark_routing::BackendProtocol;
+use waymark_routing::{BackendProtocol, Balance};
 
 use super::exchange::{Broken, Exchange};
 use super::job::Job;
 use super::pump::{Client, Failure, Patience, pump, reason};
 use super::to_h1::ToH1;
 use super::to_h2::ToH2;
-use crate::config::DOWN_FOR;
+use crate::acquire::{Refusal, Search};
 use crate::http::local::Answer;
+use crate::route::Affinity;
 use crate::upstream::{self, DialError, Keep, Stream};
 use crate::usage::{Endpoint, Seat};
 use crate::worker::Worker;
-
-/// How often a request goes to another task, at most, where its service's labels say nothing
-/// (HAProxy's `retries 3` of marathon-lb).
-const RETRIES: u32 = 3;
 
 /// How a request ended.
 pub(crate) enum End {
@@ -47,49 +45,71 @@ pub(crate) enum End {
 /// What one attempt led to.
 enum Attempt {
     End(End),
-    /// The request can go to another task.
-    Failed(Answer),
+    /// The task did not take it, and is to blame or not; it can go to another one.
+    NotTaken(bool, Answer),
+    /// The task broke off; it can go to another one.
+    NotAnswered(Answer),
 }
 
 /// Forwards a request until it is answered, by a task or by Waymark.
 pub(crate) async fn forward(worker: &Rc<Worker>, job: &mut Job, client: &mut Client) -> End {
-    let retries = job.pool.rules.retries.attempts.unwrap_or(RETRIES);
-    let mut tried = Vec::new();
-    let mut failure = Answer::unavailable("no task is ready");
+    let mut search = Search::new(worker, &job.pool);
+    let mut failure = None;
     loop {
-        let Some(seat) = acquire(worker, job, &tried) else { return End::Answer(failure) };
-        let endpoint = seat.endpoint().clone();
-        match attempt(worker, job, client, &seat).await {
+        let affinity = Affinity {
+            source: Some(job.source),
+            cookie: job.cookie.as_deref(),
+            key: job.key.as_deref(),
+        };
+        let seat = match or_gone(client, search.seat(&affinity)).await {
+            Ok(Ok(seat)) => seat,
+            Ok(Err(refusal)) => return refused(refusal, failure),
+            Err(_) => return End::Gone,
+        };
+        let limit = search.time_for(&seat);
+        let again = match attempt(worker, job, client, &seat, limit).await {
             Attempt::End(end) => return end,
-            Attempt::Failed(answer) => failure = answer,
+            Attempt::NotTaken(to_blame, answer) => {
+                failure = Some(answer);
+                search.connect_failed(seat, to_blame)
+            }
+            Attempt::NotAnswered(answer) => {
+                failure = Some(answer);
+                search.request_failed(seat)
+            }
+        };
+        if let Err(refusal) = again {
+            return refused(refusal, failure);
         }
-        tried.push(endpoint);
-        if tried.len() > retries as usize {
-            return End::Answer(failure);
-        }
-        job.pool.counters.retries.fetch_add(1, Relaxed);
     }
 }
 
-/// A seat at a task that was not tried yet.
-fn acquire(worker: &Worker, job: &Job, tried: &[Arc<Endpoint>]) -> Option<Seat> {
-    let open = job.pool.candidates.iter().filter(|candidate| {
-        let tried = tried.iter().any(|tried| Arc::ptr_eq(tried, &candidate.endpoint));
-        candidate.withheld.is_none() && !tried
-    });
-    let open: Vec<_> = open.collect();
-    let n = worker.random_below(u32::try_from(open.len()).unwrap_or(u32::MAX));
-    open.get(n as usize).map(|candidate| candidate.endpoint.take_seat())
+/// What the client is told when there is no task: what the last one tried did, else why none was.
+fn refused(refusal: Refusal, failure: Option<Answer>) -> End {
+    End::Answer(failure.unwrap_or_else(|| Answer::new(refusal.status(), refusal.to_string())))
 }
 
 /// Sends the request to the task of the seat.
-async fn attempt(worker: &Rc<Worker>, job: &mut Job, client: &mut Client, seat: &Seat) -> Attempt {
+async fn attempt(
+    worker: &Rc<Worker>,
+    job: &mut Job,
+    client: &mut Client,
+    seat: &Seat,
+    limit: Duration,
+) -> Attempt {
+    let started = Instant::now();
     let end = match job.pool.rules.backend.protocol {
-        BackendProtocol::Http1 => by_h1(worker, job, client, seat).await,
-        BackendProtocol::Http2 => by_h2(worker, job, client, seat).await,
+        BackendProtocol::Http1 => by_h1(worker, job, client, seat, limit).await,
+        BackendProtocol::Http2 => by_h2(worker, job, client, seat, limit).await,
     };
     match end {
-        Ok(()) => Attempt::End(End::Answered),
+        Ok(()) => {
+            seat.succeeded();
+            if job.pool.rules.balance == Balance::TwoChoices {
+                seat.took(started.elapsed(), worker.shared.clock_ms());
+            }
+            Attempt::End(End::Answered)
+        }
         Err(error) => judge(worker, job, client, seat, error),
     }
 }
@@ -111,6 +131,7 @@ async fn by_h1(
     job: &mut Job,
     client: &mut Client,
     seat: &Seat,
+    limit: Duration,
 ) -> Result<(), Failed> {
     let endpoint = seat.endpoint();
     let kept = worker.http.idle.take(endpoint, &job.pool.rules, !job.is_idempotent());
@@ -125,7 +146,7 @@ async fn by_h1(
             end => return Ok(end?),
         }
     }
-    let stream = or_gone(client, open(worker, job, endpoint)).await??;
+    let stream = or_gone(client, upstream::dial(endpoint.address, limit)).await??;
     Ok(exchange_h1(worker, job, client, seat, stream).await?)
 }
 
@@ -153,8 +174,10 @@ async fn by_h2(
     job: &mut Job,
     client: &mut Client,
     seat: &Seat,
+    limit: Duration,
 ) -> Result<(), Failed> {
-    let opened = open_stream(worker, job, client.body.is_end_stream(), seat.endpoint());
+    let end = client.body.is_end_stream();
+    let opened = open_stream(worker, job, end, seat.endpoint(), limit);
     let exchange: ToH2 = or_gone(client, opened).await??;
     carry(worker, job, client, exchange).await?;
     Ok(())
@@ -165,12 +188,15 @@ async fn open_stream(
     job: &Job,
     end: bool,
     endpoint: &Arc<Endpoint>,
+    limit: Duration,
 ) -> Result<ToH2, Failed> {
     loop {
         let shared = &worker.http.h2;
         let mut shared = match shared.take(endpoint) {
             Some(connection) => connection,
-            None => shared.connect(worker, endpoint, || open(worker, job, endpoint)).await?,
+            None => {
+                shared.connect(worker, endpoint, || upstream::dial(endpoint.address, limit)).await?
+            }
         };
         if job.upgrade.is_some() && !shared.offers_upgrades().await {
             return Err(Failed::NoUpgrade);
@@ -182,17 +208,6 @@ async fn open_stream(
             Err(_) => worker.http.h2.forget(endpoint, &shared),
         }
     }
-}
-
-/// A new connection to the task.
-async fn open(worker: &Worker, job: &Job, endpoint: &Endpoint) -> Result<Stream, DialError> {
-    let config = &worker.shared.config;
-    let limit = job.pool.rules.timeouts.connect.unwrap_or(config.connect_timeout);
-    let others = job.pool.candidates.len() > 1;
-    let limit = if others { limit.min(config.try_timeout) } else { limit };
-    let stream = upstream::dial(endpoint.address, limit).await?;
-    endpoint.mark_up();
-    Ok(stream)
 }
 
 /// Waits for something, unless the client goes.
@@ -237,31 +252,43 @@ fn may_repeat(job: &Job, client: &Client, broken: &Broken) -> bool {
 
 /// What follows from a failed attempt, for the request and for the task's record.
 fn judge(worker: &Worker, job: &Job, client: &Client, seat: &Seat, failed: Failed) -> Attempt {
-    let counters = &job.pool.counters;
-    let endpoint = seat.endpoint();
-    debug!(task = %endpoint.address, error = %failed, "a request failed");
+    debug!(task = %seat.endpoint().address, error = %failed, "a request failed");
     let failure = match failed {
         Failed::Exchange(failure) => failure,
         Failed::NoUpgrade => {
             return Attempt::End(End::Answer(Answer::new(502, "the task takes no WebSocket")));
         }
         Failed::Dial(error) => {
-            counters.connect_errors.fetch_add(1, Relaxed);
             return match error {
                 DialError::Task(_) => {
-                    let down = u64::try_from(DOWN_FOR.as_millis()).unwrap_or(u64::MAX);
-                    endpoint.mark_down(worker.shared.clock_ms() + down);
-                    Attempt::Failed(Answer::unavailable("no task takes the connection"))
+                    Attempt::NotTaken(true, Answer::unavailable("no task takes the connection"))
                 }
-                DialError::Path(_) => Attempt::Failed(Answer::unavailable("no way to the task")),
+                DialError::Path(_) => {
+                    Attempt::NotTaken(false, Answer::unavailable("no way to the task"))
+                }
                 DialError::Here(_) => {
                     Attempt::End(End::Answer(Answer::unavailable("no connection can be opened")))
                 }
             };
         }
     };
-    if !matches!(failure, Failure::Cancelled | Failure::ClientIdle) {
-        counters.response_errors.fetch_add(1, Relaxed);
+    if let Failure::Task(broken) = &failure
+        && may_repeat(job, client, broken)
+    {
+        let answer = Answer::new(502, "the task gave no answer");
+        return match broken {
+            // It said so in order, as one that is about to end does.
+            Broken::NotProcessed => Attempt::NotTaken(false, answer),
+            _ => Attempt::NotAnswered(answer),
+        };
+    }
+    match failure {
+        Failure::Cancelled | Failure::ClientIdle => {}
+        // Slow requests are no sign of a broken task.
+        Failure::Late | Failure::TaskIdle => {
+            job.pool.counters.response_errors.fetch_add(1, Relaxed);
+        }
+        Failure::Task(_) => seat.response_failed(worker.shared.clock_ms()),
     }
     if client.answer.is_some() {
         return Attempt::End(match failure {
@@ -273,9 +300,6 @@ fn judge(worker: &Worker, job: &Job, client: &Client, seat: &Seat, failed: Faile
         Failure::Cancelled => return Attempt::End(End::Gone),
         Failure::ClientIdle => Answer::new(408, "the request's contents did not come in time"),
         Failure::Late | Failure::TaskIdle => Answer::new(504, "the task did not answer in time"),
-        Failure::Task(broken) if may_repeat(job, client, &broken) => {
-            return Attempt::Failed(Answer::new(502, "the task gave no answer"));
-        }
         Failure::Task(Broken::Answer(what)) => {
             Answer::new(502, format!("the task's answer is malformed: {what}"))
         }

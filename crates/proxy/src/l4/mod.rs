@@ -6,17 +6,17 @@
 mod connect;
 mod relay;
 
+use crate::acquire::Refusal;
 use crate::listen::Conn;
 use crate::port::count;
 use crate::worker::Worker;
-use connect::Refusal;
 pub(crate) use relay::{Side, relay};
 
 /// The life of one client: find a task that takes the connection, relay until it ends. `prefix`
 /// has been read from the client already.
 pub(crate) async fn serve<C: Side>(worker: &Worker, client: C, prefix: Vec<u8>, conn: Conn) {
     let port = &conn.port;
-    match connect::connect(worker, port).await {
+    match connect::connect(worker, &conn).await {
         Ok((server, seat)) => {
             let idle = worker.shared.config.idle_timeout;
             relay(worker, port, client, server, prefix, idle).await;
@@ -25,8 +25,8 @@ pub(crate) async fn serve<C: Side>(worker: &Worker, client: C, prefix: Vec<u8>, 
         }
         Err(refusal) => {
             count(match refusal {
-                Refusal::NoEndpoint => &port.counters.no_endpoint,
                 Refusal::Failed => &port.counters.failed,
+                _ => &port.counters.no_endpoint,
             });
             client.reset();
         }

@@ -18,7 +18,7 @@ mod sources;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,9 +32,8 @@ use tracing::{info, warn};
 
 use crate::config::{ACCEPT_PAUSE, ACCEPT_RETRY, LISTEN_BACKLOG, REBIND};
 use crate::port::{Port, count};
-use crate::route::Front;
+use crate::route::{Front, ListenKey, RouteTable};
 use crate::stats::ListenerState;
-use crate::table::RouteTable;
 use crate::worker::{Shared, Worker};
 use acceptor::Acceptor;
 pub(crate) use conn::{Conn, Open, Slot};
@@ -53,7 +52,7 @@ pub(crate) struct Listeners {
     /// Those of the shared ports.
     fronts: Vec<JoinHandle<()>>,
     followed: Arc<RouteTable>,
-    open: HashMap<u16, JoinHandle<()>, foldhash::fast::RandomState>,
+    open: HashMap<ListenKey, JoinHandle<()>, foldhash::fast::RandomState>,
 }
 
 /// A bound port with its descriptor's permit.
@@ -87,10 +86,10 @@ impl Listeners {
     pub(crate) async fn follow(&mut self, table: &Arc<RouteTable>) {
         let before = std::mem::replace(&mut self.followed, table.clone());
         let (mut added, mut removed) = (Vec::new(), Vec::new());
-        for item in before.routes.diff(&table.routes) {
+        for item in before.listeners.diff(&table.listeners) {
             match item {
-                DiffItem::Add(_, route) => added.push(&route.port),
-                DiffItem::Remove(number, _) => removed.push(*number),
+                DiffItem::Add(key, route) => added.push((*key, &route.port)),
+                DiffItem::Remove(key, _) => removed.push(*key),
                 // Gone and back between two looks: the listener stands, the counters are new.
                 DiffItem::Update { old: (_, old), new: (_, new) } => {
                     if !Arc::ptr_eq(&old.port, &new.port) {
@@ -100,9 +99,9 @@ impl Listeners {
             }
         }
         self.close(removed).await;
-        added.retain(|port| self.worker.owns(port.number));
-        for (n, port) in added.into_iter().enumerate() {
-            self.open(port);
+        added.retain(|(key, _)| !key.udp && self.worker.owns(key.port));
+        for (n, (key, port)) in added.into_iter().enumerate() {
+            self.open(key, port);
             if n % OPEN_AT_ONCE == OPEN_AT_ONCE - 1 {
                 yield_now().await;
             }
@@ -116,11 +115,11 @@ impl Listeners {
         close(all).await;
     }
 
-    async fn close(&mut self, numbers: Vec<u16>) {
-        close(numbers.iter().filter_map(|n| self.open.remove(n)).collect()).await;
+    async fn close(&mut self, keys: Vec<ListenKey>) {
+        close(keys.iter().filter_map(|key| self.open.remove(key)).collect()).await;
     }
 
-    fn open(&mut self, port: &Arc<Port>) {
+    fn open(&mut self, key: ListenKey, port: &Arc<Port>) {
         let shared = &self.worker.shared;
         let taken = shared.fronts.iter().any(|front| front.number == port.number);
         if taken || shared.config.reserved_ports.contains(&port.number) {
@@ -129,12 +128,13 @@ impl Listeners {
             return;
         }
         let task = self.start(port);
-        self.open.insert(port.number, task);
+        self.open.insert(key, task);
     }
 
     /// Binds at once, so that the state is known when this returns, and accepts from then on.
     fn start(&self, port: &Arc<Port>) -> JoinHandle<()> {
-        let bound = bind(&self.worker.shared, port.number);
+        let source = PortSource::new(port);
+        let bound = bind(&self.worker.shared, &source);
         match &bound {
             Ok(_) => port.set_listener(ListenerState::Listening),
             Err(reason) => {
@@ -142,8 +142,6 @@ impl Listeners {
                 port.set_listener(ListenerState::Failed(reason.to_string()));
             }
         }
-        let front = (!matches!(port.front, Front::Service(_))).then(|| port.clone());
-        let source = PortSource { number: port.number, front };
         spawn_local(listen(self.worker.clone(), source, bound))
     }
 }
@@ -160,13 +158,33 @@ async fn close(closing: Vec<JoinHandle<()>>) {
 /// Where a listener finds what it counts at.
 struct PortSource {
     number: u16,
-    /// Of a shared port; a service port's stands in the table, and goes with it.
-    front: Option<Arc<Port>>,
+    /// The address, if not the configured one.
+    ip: Option<IpAddr>,
+    found: Found,
+}
+
+enum Found {
+    /// Of a shared port: here.
+    Here(Arc<Port>),
+    /// Of a service port: in the table, with which it goes.
+    InTable(ListenKey),
 }
 
 impl PortSource {
+    fn new(port: &Arc<Port>) -> PortSource {
+        match port.front {
+            Front::Service(key) => {
+                PortSource { number: key.port, ip: key.ip, found: Found::InTable(key) }
+            }
+            _ => PortSource { number: port.number, ip: None, found: Found::Here(port.clone()) },
+        }
+    }
+
     fn port(&self, worker: &Worker) -> Option<Arc<Port>> {
-        self.front.clone().or_else(|| worker.port(self.number))
+        match &self.found {
+            Found::Here(port) => Some(port.clone()),
+            Found::InTable(key) => worker.port(key),
+        }
     }
 }
 
@@ -179,7 +197,7 @@ async fn listen(worker: Rc<Worker>, source: PortSource, mut bound: io::Result<Bo
             Err(_) => worker.shared.rebind_after(pause).await,
         }
         pause = (pause * 2).min(longest);
-        bound = bind(&worker.shared, source.number);
+        bound = bind(&worker.shared, &source);
         let Some(port) = source.port(&worker) else { return };
         match &bound {
             Ok(_) => {
@@ -192,11 +210,11 @@ async fn listen(worker: Rc<Worker>, source: PortSource, mut bound: io::Result<Bo
     accept(&worker, &source, &bound).await;
 }
 
-fn bind(shared: &Shared, number: u16) -> io::Result<Bound> {
+fn bind(shared: &Shared, source: &PortSource) -> io::Result<Bound> {
     let descriptor = shared.descriptors.clone().try_acquire_owned().map_err(|_| {
         io::Error::other("no file descriptor left for it (raise the limit: ulimit -n)")
     })?;
-    let address = SocketAddr::new(shared.config.listen, number);
+    let address = SocketAddr::new(source.ip.unwrap_or(shared.config.listen), source.number);
     let key = SocketKey::Tcp(address);
     let socket = match shared.sockets.take(&key) {
         Some(inherited) => Socket::from(inherited),

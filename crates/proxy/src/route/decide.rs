@@ -1,16 +1,26 @@
 //! Which rule a request meets and what follows from it.
+//!
+//! On the shared ports, by the most specific pattern of the host first (the name itself, the longest
+//! wildcard, every name), and within one pattern by priority, kind and length of the path. A pattern
+//! of which no rule has the path leaves the request to the next pattern.
+//!
+//! Then, in the order in which HAProxy runs the rules that marathon-lb writes: to https, who is it,
+//! may it come from there, `/` elsewhere.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use waymark_routing::HostPattern;
+
+use super::hosts::{HostName, HostRules, Rule};
 use super::pool::Pool;
-use crate::table::RouteTable;
+use super::table::{ListenKey, RouteTable, ServiceRoute};
 
 /// Where a client came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Front {
     /// A service port.
-    Service(u16),
+    Service(ListenKey),
     /// `http-port`: by host name and path.
     Http,
     /// `https-port`: by host name and path, after TLS.
@@ -53,8 +63,9 @@ pub enum Decision {
     Forward(Arc<Pool>),
     /// The answer is a redirect with this status and place.
     Redirect(u16, String),
-    /// The answer is 401 for this realm.
-    Authenticate(String),
+    /// The request must prove by Basic authentication that it may use this pool (its
+    /// `rules.auth`); then it goes on as [`admit`] says.
+    Authenticate(Arc<Pool>),
     /// The answer is 403: the source may not ask.
     Forbidden,
     /// The answer is 503: nothing has this host and path.
@@ -63,8 +74,130 @@ pub enum Decision {
     NoTask(Arc<Pool>),
 }
 
+/// Told of everything that is looked at on the way to a decision; in the data path nothing listens.
+pub(crate) trait Trace {
+    /// A rule of a host pattern was looked at.
+    fn rule(&mut self, _host: &HostPattern, _rule: &Rule, _met: bool) {}
+    /// The listener was found.
+    fn listener(&mut self, _route: &ServiceRoute) {}
+}
+
+/// Nobody is told.
+pub(crate) struct Silent;
+
+impl Trace for Silent {}
+
 /// What becomes of the request, by this table. `random` breaks ties between apps by their share.
+/// Allocates for redirects only.
 pub fn decide(table: &RouteTable, request: &Request<'_>, random: u32) -> Decision {
-    let _ = (table, request, random);
-    Decision::NoRoute
+    decide_traced(table, request, random, &mut Silent)
+}
+
+pub(crate) fn decide_traced(
+    table: &RouteTable,
+    request: &Request<'_>,
+    random: u32,
+    trace: &mut impl Trace,
+) -> Decision {
+    let pool = match request.front {
+        Front::Service(key) => match table.listeners.get(&key) {
+            Some(route) => {
+                trace.listener(route);
+                return admit(&route.pool, request);
+            }
+            None => return Decision::NoRoute,
+        },
+        Front::AppId => {
+            let id = request.headers.get("x-marathon-app-id").map(std::str::from_utf8);
+            match id.and_then(Result::ok).and_then(|id| table.app(id)) {
+                Some(pool) => return admit(pool, request),
+                None => return Decision::NoRoute,
+            }
+        }
+        Front::Http | Front::Https => {
+            let Some(host) = HostName::read(request.host) else { return Decision::NoRoute };
+            match find(table, host.as_str(), path_of(request.target), random, trace) {
+                Some(pool) => pool,
+                None => return Decision::NoRoute,
+            }
+        }
+    };
+    if pool.rules.redirect_to_https && !request.secure && request.front == Front::Http {
+        return Decision::Redirect(301, https_location(table.https_port, request));
+    }
+    if pool.rules.auth.is_some() {
+        return Decision::Authenticate(pool.clone());
+    }
+    admit(pool, request)
+}
+
+/// What becomes of a request for a pool, once it is known who asks.
+pub fn admit(pool: &Arc<Pool>, request: &Request<'_>) -> Decision {
+    if !pool.allows(request.source.ip()) {
+        return Decision::Forbidden;
+    }
+    if let Some(place) = &pool.rules.redirect_root
+        && request.target == "/"
+        && has_host(pool, request)
+    {
+        return Decision::Redirect(301, place.clone());
+    }
+    // A service port's clients are held for a while instead: that a task is missing may be the
+    // moment between the end of one and the start of the next.
+    if pool.candidates.is_empty() && !matches!(request.front, Front::Service(_)) {
+        return Decision::NoTask(pool.clone());
+    }
+    Decision::Forward(pool.clone())
+}
+
+/// The pool of the first rule that the host and path meet.
+fn find<'t>(
+    table: &'t RouteTable,
+    host: &str,
+    path: &str,
+    random: u32,
+    trace: &mut impl Trace,
+) -> Option<&'t Arc<Pool>> {
+    table.hosts.matching(host).find_map(|rules| first_met(rules, path, random, trace))
+}
+
+fn first_met<'t>(
+    host: &'t HostRules,
+    path: &str,
+    random: u32,
+    trace: &mut impl Trace,
+) -> Option<&'t Arc<Pool>> {
+    host.rules.iter().find_map(|rule| {
+        let pool = if rule.matches(path) { rule.share(random) } else { None };
+        trace.rule(&host.host, rule, pool.is_some());
+        pool
+    })
+}
+
+/// Whether the request is for one of the pool's hosts; one that came through a shared port is.
+fn has_host(pool: &Pool, request: &Request<'_>) -> bool {
+    if matches!(request.front, Front::Http | Front::Https) {
+        return true;
+    }
+    let Some(name) = HostName::read(request.host) else { return false };
+    pool.rules.hosts.iter().any(|host| match host {
+        HostPattern::Exact(exact) => exact == name.as_str(),
+        HostPattern::Under(parent) => {
+            name.as_str().strip_suffix(parent.as_str()).is_some_and(|head| head.ends_with('.'))
+        }
+        HostPattern::Any => true,
+    })
+}
+
+/// A target without its query.
+pub(crate) fn path_of(target: &str) -> &str {
+    target.split_once('?').map_or(target, |(path, _)| path)
+}
+
+fn https_location(port: u16, request: &Request<'_>) -> String {
+    let host = super::hosts::without_port(request.host);
+    match port {
+        443 => format!("https://{host}{}", request.target),
+        port => format!("https://{host}:{port}{}", request.target),
+    }
 }

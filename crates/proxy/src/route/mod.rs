@@ -2,15 +2,28 @@
 //! whoever asks why.
 //!
 //! ```text
-//! RouteTable ──┐
-//!              ├─► decide ─► Decision ─► Pool ─► pick ─► Seat at a task
-//! Request ─────┘
+//! catalog ─► builder ─► RouteTable ──┐
+//!            (service, merge, hosts) ├─► decide ─► Decision ─► Pool ─► pick ─► Seat at a task
+//!                          Request ──┘
 //! ```
 //!
 //! Pure: tables, requests, time and randomness are arguments. Nothing here waits, connects or logs.
 
+mod budget;
+mod builder;
 mod decide;
+mod hosts;
+mod merge;
+mod pick;
 mod pool;
+mod queue;
+mod service;
+mod table;
 
-pub use decide::{Decision, Front, Headers, Request, decide};
-pub use pool::{Affinity, Candidate, Pool, PoolCounters, PoolId};
+pub use builder::{Notices, TableBuilder};
+pub use decide::{Decision, Front, Headers, Request, admit, decide};
+pub use hosts::{HostRules, HostTable, Rule, Share};
+pub(crate) use pick::{Look, Pick};
+pub(crate) use pool::PoolState;
+pub use pool::{Affinity, Candidate, Pool, PoolCheck, PoolCounters, PoolId, Reason};
+pub use table::{Exposure, Groups, HealthPolicy, ListenKey, RouteTable, ServiceRoute};

@@ -1,11 +1,11 @@
-//! Which of several candidates gets the next connection. Pure: loads and randomness are arguments.
+//! The one with the fewest open requests or connections.
 
 /// The position of the candidate with the fewest connections; among equals each is as likely.
 /// `below(n)` is a random number from 0 to n - 1. A candidate with `None` takes no part. `None`
 /// when nobody takes part.
 ///
 /// Each load is read once: other threads change them meanwhile.
-pub fn least_connections(
+pub(crate) fn least_connections(
     loads: impl Iterator<Item = Option<u32>>,
     mut below: impl FnMut(u32) -> u32,
 ) -> Option<usize> {

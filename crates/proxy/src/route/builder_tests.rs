@@ -1,9 +1,14 @@
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use proptest::prelude::*;
 use waymark_catalog::Writer;
-use waymark_model::{Agent, Endpoint as TaskEndpoint, PathId, Protocol, TaskEntry};
+use waymark_model::{
+    Agent, AppEntry, Endpoint as TaskEndpoint, PathId, Protocol, Readiness, Service, TaskEntry,
+};
 
+use super::super::pool::{Candidate, Reason};
+use super::super::table::{Groups, HealthPolicy};
 use super::*;
 
 fn app_id(n: u8) -> AppId {
@@ -34,25 +39,91 @@ fn app(id: AppId, services: Vec<Service>, tasks: Vec<Arc<TaskEntry>>) -> AppEntr
     AppEntry { services, tasks, ..AppEntry::new(id, "marathon") }
 }
 
-fn builder() -> TableBuilder {
-    TableBuilder::new([127, 0, 0, 1].into(), |_| false, Arc::default())
+pub(super) fn exposure() -> Exposure {
+    Exposure {
+        groups: Groups::All,
+        strict: false,
+        health: HealthPolicy::Strict,
+        listen: [127, 0, 0, 1].into(),
+        https_port: 443,
+    }
 }
 
-/// A route as data: apps, ready addresses, withheld addresses with their reasons.
-type Said = (Vec<AppId>, Vec<SocketAddr>, Vec<(SocketAddr, String)>);
+fn builder() -> TableBuilder {
+    TableBuilder::new(exposure(), |_| false, Arc::default())
+}
 
-fn said(table: &RouteTable) -> BTreeMap<u16, Said> {
-    let one = |route: &Route| {
-        let withheld =
-            route.withheld.iter().map(|w| (w.endpoint.address, format!("{:?}", w.reason)));
-        let ready = route.ready.iter().map(|e| e.address);
-        (route.apps.clone(), ready.collect(), withheld.collect())
+fn apply(builder: &mut TableBuilder, reader: &waymark_catalog::Reader) -> Notices {
+    builder.apply(reader.latest(), Timestamp::ZERO)
+}
+
+fn tcp(port: u16) -> ListenKey {
+    ListenKey { port, udp: false, ip: None }
+}
+
+fn pool(table: &RouteTable, port: u16) -> Arc<Pool> {
+    table.service(port).unwrap().pool.clone()
+}
+
+fn ready(pool: &Pool) -> Vec<u16> {
+    let ready = pool.candidates.iter().filter(|c| c.withheld.is_none());
+    ready.map(|c| c.endpoint.address.port()).collect()
+}
+
+/// A route as data: its apps, and the addresses of its tasks with what speaks against them.
+type Said = (Vec<AppId>, bool, Vec<(SocketAddr, TaskId, Option<Reason>)>);
+
+/// Everything a table says, in a form that can be compared.
+fn said(table: &RouteTable) -> (BTreeMap<ListenKey, Said>, Vec<String>) {
+    let tasks = |pool: &Pool| {
+        let one = |c: &Candidate| (c.endpoint.address, c.endpoint.task.clone(), c.withheld);
+        pool.candidates.iter().map(one).collect::<Vec<_>>()
     };
-    table.routes.iter().map(|(port, route)| (*port, one(route))).collect()
+    let one = |route: &ServiceRoute| {
+        (route.apps.clone(), route.pool.id.shared.is_some(), tasks(&route.pool))
+    };
+    let listeners = table.listeners.iter().map(|(key, route)| (*key, one(route))).collect();
+    let mut others: Vec<String> =
+        table.pools.iter().map(|(id, p)| format!("{id:?} {:?}", tasks(p))).collect();
+    let mut hosts: Vec<String> = table
+        .hosts
+        .iter()
+        .map(|host| {
+            format!(
+                "{:?} {:?}",
+                host.host,
+                host.rules
+                    .iter()
+                    .map(|r| (
+                        &r.path,
+                        r.priority,
+                        r.shares.iter().map(|s| tasks(&s.pool)).collect::<Vec<_>>(),
+                        &r.shadowed
+                    ))
+                    .collect::<Vec<_>>()
+            )
+        })
+        .collect();
+    hosts.sort();
+    others.extend(hosts);
+    (listeners, others)
+}
+
+/// No pool that anything refers to is out of date.
+fn is_consistent(table: &RouteTable) -> bool {
+    let current = |pool: &Arc<Pool>| {
+        !pool.is_retired() && table.pools.get(&pool.id).is_some_and(|p| Arc::ptr_eq(p, pool))
+    };
+    table.listeners.values().all(|route| current(&route.pool))
+        && table.apps.values().all(current)
+        && table.hosts.iter().all(|host| {
+            host.rules.iter().flat_map(|rule| &rule.shares).all(|share| current(&share.pool))
+                && host.passthrough.iter().all(current)
+        })
 }
 
 #[test]
-fn only_tcp_services_with_a_port_have_a_route() {
+fn every_service_with_a_port_has_a_route() {
     let (mut writer, reader) = Writer::new(0);
     let services = vec![
         service(0, 10000, Protocol::Tcp),
@@ -66,14 +137,16 @@ fn only_tcp_services_with_a_port_have_a_route() {
     ];
     writer.publish([(app_id(1), Some(app(app_id(1), services, tasks)))]);
     let mut builder = builder();
-    builder.apply(reader.latest());
+    apply(&mut builder, &reader);
     let table = builder.table();
     assert_eq!(table.version, 1);
-    assert_eq!(table.routes.keys().copied().collect::<Vec<_>>(), [10000, 10002]);
-    let route = &table.routes[&10000];
-    assert_eq!(route.ready.iter().map(|e| e.address.port()).collect::<Vec<_>>(), [1]);
-    assert_eq!(route.withheld[0].endpoint.address.port(), 4);
-    assert_eq!(route.withheld[0].reason, Reason::HealthUnknown);
+    let keys: Vec<_> = table.listeners.keys().map(|key| (key.port, key.udp)).collect();
+    assert_eq!(keys, [(10000, false), (10001, true), (10002, false), (10002, true)]);
+    let pool = pool(table, 10000);
+    assert_eq!((pool.name.as_str(), ready(&pool)), ("g_a1_10000", vec![1]));
+    assert_eq!(pool.candidates[1].withheld, Some(Reason::HealthUnknown));
+    let udp = ListenKey { udp: true, ..tcp(10002) };
+    assert!(Arc::ptr_eq(&table.listeners[&udp].pool, &table.listeners[&tcp(10002)].pool));
 }
 
 #[test]
@@ -85,18 +158,24 @@ fn apps_with_one_port_share_it_and_are_told_of_once() {
     };
     let mut builder = builder();
     writer.publish([on_one_port(1, &[1])]);
-    assert_eq!(builder.apply(reader.latest()), [0u16; 0]);
+    assert_eq!(apply(&mut builder, &reader), Notices::default());
+    let alone = pool(builder.table(), 10000);
     writer.publish([on_one_port(2, &[2, 3])]);
-    assert_eq!(builder.apply(reader.latest()), [10000]);
-    let route = &builder.table().routes[&10000];
+    assert_eq!(apply(&mut builder, &reader).shared, [tcp(10000)]);
+    let route = &builder.table().listeners[&tcp(10000)];
     assert_eq!(route.apps, [app_id(1), app_id(2)]);
-    assert_eq!(route.ready.len(), 3);
+    assert_eq!(ready(&route.pool), [1, 2, 3]);
+    assert!(!alone.is_retired(), "the app's own pool is still the app's");
     writer.publish([on_one_port(2, &[2])]);
-    assert_eq!(builder.apply(reader.latest()), [0u16; 0], "told already");
+    assert_eq!(apply(&mut builder, &reader).shared, [] as [ListenKey; 0], "told already");
+    let shared = pool(builder.table(), 10000);
+    assert!(is_consistent(builder.table()));
     writer.publish([(app_id(1), None)]);
-    builder.apply(reader.latest());
-    let route = &builder.table().routes[&10000];
-    assert_eq!((route.apps.clone(), route.ready.len()), (vec![app_id(2)], 1));
+    apply(&mut builder, &reader);
+    assert!(shared.is_retired() && alone.is_retired());
+    let route = &builder.table().listeners[&tcp(10000)];
+    assert_eq!((route.apps.clone(), ready(&route.pool)), (vec![app_id(2)], vec![2]));
+    assert_eq!(builder.table().pools.len(), 1);
 }
 
 #[test]
@@ -107,15 +186,17 @@ fn an_endpoint_keeps_its_counts_while_its_readiness_changes() {
         let tasks = vec![task("t".into(), &[(0, 1)], readiness)];
         let entry = app(app_id(1), vec![service(0, 10000, Protocol::Tcp)], tasks);
         writer.publish([(app_id(1), Some(entry))]);
-        builder.apply(reader.latest());
-        builder.table().routes[&10000].clone()
+        apply(&mut builder, &reader);
+        pool(builder.table(), 10000)
     };
-    let seat = with(Readiness::Ready).ready[0].take_seat();
+    let before = with(Readiness::Ready);
+    let seat = before.candidates[0].endpoint.take_seat(None).unwrap();
     let draining = with(Readiness::Draining);
-    assert!(draining.ready.is_empty());
-    assert_eq!(draining.withheld[0].endpoint.active(), 1);
+    assert!(before.is_retired() && !draining.is_retired());
+    assert_eq!(draining.candidates[0].withheld, Some(Reason::Draining));
+    assert_eq!(draining.candidates[0].endpoint.active(), 1);
     drop(seat);
-    assert_eq!(with(Readiness::Ready).ready[0].active(), 0);
+    assert_eq!(with(Readiness::Ready).candidates[0].endpoint.active(), 0);
 }
 
 #[test]
@@ -125,9 +206,10 @@ fn a_task_on_the_service_port_itself_is_never_routed_to() {
     let entry = app(app_id(1), vec![service(0, 10000, Protocol::Tcp)], tasks);
     writer.publish([(app_id(1), Some(entry))]);
     let loops = |listen: [u8; 4], is_local: fn(IpAddr) -> bool| {
-        let mut builder = TableBuilder::new(listen.into(), is_local, Arc::default());
-        builder.apply(reader.latest());
-        builder.table().routes[&10000].withheld.iter().any(|w| w.reason == Reason::Loop)
+        let exposure = Exposure { listen: listen.into(), ..exposure() };
+        let mut builder = TableBuilder::new(exposure, is_local, Arc::default());
+        apply(&mut builder, &reader);
+        pool(builder.table(), 10000).candidates[0].withheld == Some(Reason::Loop)
     };
     assert!(loops([10, 0, 0, 1], |_| false));
     assert!(loops([0, 0, 0, 0], |_| true));
@@ -145,14 +227,14 @@ fn a_change_leaves_other_routes_as_they_are() {
     };
     writer.publish((0..50).map(|n| entry(n, 1)));
     let mut builder = builder();
-    builder.apply(reader.latest());
+    apply(&mut builder, &reader);
     let before = builder.table().clone();
     writer.publish([entry(7, 2), entry(8, 1)]);
-    builder.apply(reader.latest());
+    apply(&mut builder, &reader);
     let after = builder.table();
-    let kept = |port: &u16| Arc::ptr_eq(&before.routes[port], &after.routes[port]);
-    let changed: Vec<u16> = after.routes.keys().copied().filter(|port| !kept(port)).collect();
-    assert_eq!(changed, [10007]);
+    let kept = |key: &ListenKey| Arc::ptr_eq(&before.listeners[key], &after.listeners[key]);
+    let changed: Vec<_> = after.listeners.keys().copied().filter(|key| !kept(key)).collect();
+    assert_eq!(changed, [tcp(10007)]);
 }
 
 #[derive(Clone, Debug)]
@@ -194,24 +276,27 @@ proptest! {
     ) {
         let (mut writer, reader) = Writer::new(0);
         let usage = Arc::new(Usage::default());
-        let mut following = TableBuilder::new([127, 0, 0, 1].into(), |_| false, usage.clone());
+        let mut following = TableBuilder::new(exposure(), |_| false, usage.clone());
         for (n, step) in steps.iter().enumerate() {
             writer.publish(step.iter().map(|(n, shape)| {
                 (app_id(*n), shape.as_ref().map(|shape| entry_of(*n, shape)))
             }));
             if n % skip == 0 {
-                following.apply(reader.latest());
+                apply(&mut following, &reader);
             }
         }
-        following.apply(reader.latest());
+        apply(&mut following, &reader);
         let mut anew = builder();
-        anew.apply(reader.latest());
+        apply(&mut anew, &reader);
         prop_assert_eq!(said(following.table()), said(anew.table()));
+        prop_assert!(is_consistent(following.table()));
 
         let everything: Vec<_> = (0..5).map(|n| (app_id(n), None)).collect();
         writer.publish(everything);
-        following.apply(reader.latest());
-        prop_assert!(following.table().routes.is_empty());
+        apply(&mut following, &reader);
+        let table = following.table();
+        prop_assert!(table.listeners.is_empty() && table.pools.is_empty() && table.hosts.is_empty());
+        prop_assert!(table.apps.is_empty());
         prop_assert_eq!(usage.len(), 0);
     }
 }
