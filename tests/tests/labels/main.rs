@@ -1,0 +1,73 @@
+//! Every label with a meaning, with real requests through the running binary: one table of cases,
+//! each with apps of its own on host names of its own. All apps are deployed at once; what a label
+//! does is then looked at until it shows, or the time is over.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a story fails by panicking"
+)]
+
+mod client;
+mod haproxy;
+mod own;
+mod story;
+
+use std::collections::BTreeSet;
+
+use waymark_routing::{Family, Scope, labels};
+
+use crate::story::{Case, Story};
+
+fn cases() -> Vec<Case> {
+    [haproxy::cases(), own::cases()].concat()
+}
+
+#[test]
+fn every_label_does_what_it_says() {
+    let wanted = std::env::var("STORY_LABEL").unwrap_or_default();
+    let cases: Vec<Case> = cases().into_iter().filter(|c| c.name.contains(&wanted)).collect();
+    let story = Story::start(&["--group=*"]);
+    story.deploy(&cases);
+    let failed: Vec<String> = cases.iter().filter_map(|case| story.check(case).err()).collect();
+    assert!(failed.is_empty(), "{} of {} cases:\n{}", failed.len(), cases.len(), failed.join("\n"));
+}
+
+#[test]
+fn groups_and_strict_mode_say_what_is_exposed() {
+    let cases = haproxy::exposure();
+    let story = Story::start(&["--group=external", "--strict-mode=true"]);
+    story.deploy(&cases);
+    let failed: Vec<String> = cases.iter().filter_map(|case| story.check(case).err()).collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// Labels that zdd.py reads, and the one about DNS, say nothing about traffic.
+const ELSEWHERE: &[&str] = &[
+    "HAPROXY_DEPLOYMENT_ALT_PORT",
+    "HAPROXY_DEPLOYMENT_COLOUR",
+    "HAPROXY_APP_ID",
+    "WAYMARK_DNS_TTL",
+];
+
+#[test]
+fn every_label_has_a_case() {
+    let all = [cases(), haproxy::exposure()].concat();
+    let used: BTreeSet<&str> = all
+        .iter()
+        .flat_map(|case| case.apps.iter())
+        .flat_map(|app| app.labels)
+        .map(|l| l.0)
+        .collect();
+    let missing: Vec<String> = labels()
+        .iter()
+        .filter(|label| label.applies())
+        .map(|label| match label.scope {
+            Scope::App => label.at(""),
+            Scope::Port => label.at(0),
+        })
+        .filter(|label| !used.contains(label.as_str()) && !ELSEWHERE.contains(&label.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "no case for {missing:?}");
+    assert!(labels().iter().any(|l| l.family == Family::Waymark));
+}
