@@ -165,8 +165,11 @@ fn access() -> Vec<Case> {
             "hsts",
             App::whoami(&[("HAPROXY_0_VHOST", "{host}"), ("HAPROXY_0_USE_HSTS", "true")]),
             |at| {
-                let header = at.get("/")?.header("strict-transport-security").map(str::to_owned);
-                expect("header", header.as_deref(), Some("max-age=15768000"))
+                let plain = at.get("/")?;
+                expect("without TLS", plain.header("strict-transport-security"), None)?;
+                let secure =
+                    at.curl(&["--include", "https://{host}:{https}/"])?.to_ascii_lowercase();
+                holds(&secure, secure.contains("strict-transport-security: max-age=15768000"))
             },
         ),
     ]

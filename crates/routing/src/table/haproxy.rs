@@ -156,7 +156,7 @@ pub(super) const PORT: &[Label] = &[
             d.rules.hsts = d.flag(v);
             Ok(())
         },
-        "Answers carry `Strict-Transport-Security: max-age=15768000`.",
+        "Answers over TLS carry `Strict-Transport-Security: max-age=15768000` (without TLS RFC 6797 §7.2 forbids it).",
     ),
     port(
         "SSL_CERT",

@@ -95,15 +95,15 @@ pub(super) const PORT: &[Label] = &[
     port(
         "TIMEOUT_CONNECT",
         DURATION,
-        "as configured",
+        "`--connect-timeout`",
         Need::Nothing,
         |d, v| plain::duration(v).map(|time| d.rules.timeouts.connect = time),
-        "Until a task has taken the connection; then another task is tried.",
+        "How long a client waits until a task has taken its connection. One task may take `--try-timeout` of it while another is left to be tried.",
     ),
     port(
         "TIMEOUT_RESPONSE",
         DURATION,
-        "as configured",
+        "`--response-timeout`",
         Need::Http,
         |d, v| plain::duration(v).map(|time| d.rules.timeouts.response = time),
         "Until the first byte of an answer, and between two pieces of it; then 504.",
@@ -111,7 +111,7 @@ pub(super) const PORT: &[Label] = &[
     port(
         "TIMEOUT_IDLE",
         DURATION,
-        "as configured",
+        "`--idle-timeout`",
         Need::Nothing,
         |d, v| plain::duration(v).map(|time| d.rules.timeouts.idle = time),
         "A connection in mode tcp, or a WebSocket, over which nothing comes either way this long is closed.",
@@ -119,7 +119,7 @@ pub(super) const PORT: &[Label] = &[
     port(
         "TIMEOUT_QUEUE",
         DURATION,
-        "as configured",
+        "`--queue-timeout`",
         Need::Nothing,
         |d, v| plain::duration(v).map(|time| d.rules.timeouts.queue = time),
         "How long a request may wait for a task that may take one more; then 503.",
@@ -127,7 +127,7 @@ pub(super) const PORT: &[Label] = &[
     port(
         "TIMEOUT_UDP",
         DURATION,
-        "as configured",
+        "`--udp-timeout`",
         Need::Datagram,
         |d, v| plain::duration(v).map(|time| d.rules.timeouts.udp = time),
         "A client of a udp port that sends nothing this long may get another task.",
@@ -135,7 +135,7 @@ pub(super) const PORT: &[Label] = &[
     port(
         "RETRIES",
         "number from 0 to 10",
-        "as configured",
+        "10",
         Need::Nothing,
         |d, v| plain::number(v, 0, 10).map(|attempts| d.rules.retries.attempts = Some(attempts)),
         "How many more tasks are tried when one cannot be connected to, or fails an idempotent request before \
@@ -144,7 +144,7 @@ pub(super) const PORT: &[Label] = &[
     port(
         "RETRY_BUDGET",
         "percent from 0 to 100",
-        "as configured",
+        "20%",
         Need::Nothing,
         |d, v| plain::percent(v).map(|share| d.rules.retries.budget_percent = Some(share)),
         "Retries are at most this share of all requests, so that they do not add to an overload.",
@@ -160,7 +160,7 @@ pub(super) const PORT: &[Label] = &[
     port(
         "QUEUE",
         "number from 0",
-        "as configured",
+        "`--queue-length`",
         Need::Nothing,
         |d, v| plain::number(v, 0, u32::MAX).map(|most| d.rules.queue = Some(most)),
         "How many may wait while every task has its most; more are answered 503 at once.",
