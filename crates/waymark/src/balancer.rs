@@ -77,3 +77,22 @@ fn access_log(s: &Settings) -> Option<waymark_proxy::AccessLog> {
 fn number(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
+
+/// Two file descriptors go with each connection.
+const FILES_EACH: u64 = 2;
+
+/// A warning when the limit of open files is too low for the connections that are wanted.
+pub fn too_few_files(loaded: &Loaded) -> Option<String> {
+    use nix::sys::resource::{Resource, getrlimit};
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    let wanted = loaded.settings.max_connections.0;
+    // An eighth is left to everything else.
+    let possible = (soft - soft / 8) / FILES_EACH;
+    (possible < wanted as u64).then(|| {
+        format!(
+            "{} is {wanted}, but the limit of open files (ulimit -n), {soft}, allows {possible}; \
+             raise it, as LimitNOFILE= does with systemd",
+            loaded.cite("max-connections"),
+        )
+    })
+}

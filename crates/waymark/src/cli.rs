@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 
 use crate::exit;
+use crate::lb::compat;
 use crate::settings::{API_VARIABLE, Flags, Role, Setting, table, value::Value};
 
 /// How long client commands wait for a deployment unless told otherwise.
@@ -30,6 +31,7 @@ pub fn command() -> Command {
         .after_help(exit::HELP)
         .subcommands([
             run(),
+            lb(),
             mesos_dns(),
             status(),
             app(),
@@ -63,6 +65,32 @@ fn run() -> Command {
         )
         .arg(config_arg())
         .args(setting_args(Role::Run))
+        .after_help(exit::HELP)
+}
+
+fn lb() -> Command {
+    Command::new("lb")
+        .about("Run a load balancer for the apps of an existing Marathon, in place of marathon-lb")
+        .long_about(
+            "Run a load balancer for the apps of an existing Marathon, in place of marathon-lb: \
+             what is routed where follows from the same labels (HAPROXY_GROUP, HAPROXY_0_VHOST, …), \
+             and changes within milliseconds, without reloads.\n\n\
+             A first try, on any machine that reaches Marathon:\n\n  \
+             waymark lb --marathon http://10.0.0.1:8080 --group '*' --http-port 8000 \
+             --https-port 8443\n\n\
+             Each app is then reached on its service ports, by its host names (label \
+             HAPROXY_0_VHOST) on http-port and https-port, and by the header X-Marathon-App-Id on \
+             appid-port. `curl localhost:9090/v1/routes` shows what is routed, `waymark explain GET \
+             http://host/path` where one request goes and why.\n\n\
+             Every flag below can also be set in the file given by --config (as `http-port = \
+             8000`) and by an environment variable (as `WAYMARK_HTTP_PORT=8000`); a variable wins \
+             over the file, a flag over both. Passwords are better given by a file or a variable. \
+             Flags of marathon-lb that concern HAProxy's files and reloads are accepted and change \
+             nothing.",
+        )
+        .arg(config_arg())
+        .args(setting_args(Role::Lb))
+        .args(compat::args())
         .after_help(exit::HELP)
 }
 
@@ -354,6 +382,24 @@ mod tests {
         assert_eq!(alone.get("api-port").map(String::as_str), Some("0"));
         let off = parse(&["waymark", "run", "--keep-tasks=false"]);
         assert_eq!(off.get("keep-tasks").map(String::as_str), Some("false"));
+    }
+
+    #[test]
+    fn lists_add_up() {
+        let parse = |args: &[&str]| {
+            let args = ["waymark", "lb"].iter().chain(args);
+            let matches = command().try_get_matches_from(args).unwrap();
+            flags(Role::Lb, matches.subcommand_matches("lb").unwrap()).values
+        };
+        let values = parse(&["-m", "http://a", "http://b", "--group", "x", "--group=y,z", "-H"]);
+        assert_eq!(values["marathon"], "http://a,http://b");
+        assert_eq!(values["group"], "x,y,z");
+        assert_eq!(values["health-check"], "true");
+        let line = ["waymark", "run", "--group", "x", "a.json", "--group", "y"];
+        let matches = command().try_get_matches_from(line).unwrap();
+        let matches = matches.subcommand_matches("run").unwrap();
+        assert_eq!(flags(Role::Run, matches).values["group"], "x,y");
+        assert_eq!(matches.get_many::<PathBuf>("files").unwrap().count(), 1);
     }
 
     #[test]

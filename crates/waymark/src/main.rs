@@ -8,6 +8,7 @@ mod endpoints;
 mod exit;
 mod files;
 mod fronts;
+mod lb;
 mod mesos_dns;
 mod metrics;
 mod reference;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
 fn dispatch(name: &str, matches: &ArgMatches, around: &Surroundings) -> Exit {
     match name {
         "run" => run::run(matches, around),
+        "lb" => lb::run(matches, around),
         "mesos-dns" => mesos_dns::run(&cli::arguments(matches), around),
         "whoami" => whoami::run(matches, around),
         "status" | "tasks" | "app" => client::run(name, matches, around),

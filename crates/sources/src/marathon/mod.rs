@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use waymark_catalog::{Freshness, Writer};
 use waymark_model::{Catalog, Version};
 
@@ -56,6 +56,7 @@ pub struct MarathonSource {
     /// Where the last word is kept.
     file: Option<PathBuf>,
     last: Option<LastWord>,
+    refresh: Arc<Notify>,
 }
 
 impl MarathonSource {
@@ -87,7 +88,8 @@ impl MarathonSource {
             }
         });
         let (freshness, status) = (Freshness::default(), MarathonStatus::default());
-        Ok(MarathonSource { config, places, api, freshness, status, file, last })
+        let refresh = Arc::default();
+        Ok(MarathonSource { config, places, api, freshness, status, file, last, refresh })
     }
 
     /// How old the source's word is.
@@ -100,6 +102,11 @@ impl MarathonSource {
         self.status.clone()
     }
 
+    /// Notified, it has everything asked for again, at once or as soon as a Marathon answers.
+    pub fn refresher(&self) -> Arc<Notify> {
+        self.refresh.clone()
+    }
+
     /// What to make the catalog's `Writer` with: no version above it was ever published. The greater
     /// of the version on disk and the time now in Unix seconds.
     pub fn last_version(&self) -> Version {
@@ -110,7 +117,7 @@ impl MarathonSource {
     /// Publishes the last word on disk, marked stale, then follows the Marathons for as long as the
     /// future is polled. Never ends by itself. Needs tokio's time and I/O.
     pub async fn run(self, mut writer: Writer) {
-        let MarathonSource { config, places, api, freshness, status, file, last } = self;
+        let MarathonSource { config, places, api, freshness, status, file, last, refresh } = self;
         let (word, words) = watch::channel(Word::<Arc<Catalog>>::default());
         let mut state = State::new(FRAMEWORK, config.invented_ports.clone());
         let mut hosts = HostCache::default();
@@ -152,6 +159,7 @@ impl MarathonSource {
             hosts,
             published,
             told: false,
+            refresh,
         };
         tokio::join!(keeping, follower.run());
     }

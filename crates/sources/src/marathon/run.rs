@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 use waymark_catalog::{Freshness, Reader, Writer};
 use waymark_marathon_api::answer::Listing;
@@ -45,6 +46,8 @@ pub(super) struct Follower {
     pub published: bool,
     /// Whether the present trouble stands in the log.
     pub told: bool,
+    /// Notified when somebody wants everything asked for again.
+    pub refresh: Arc<Notify>,
 }
 
 impl Follower {

@@ -147,6 +147,7 @@ impl<'a> Session<'a> {
                 self.follower.publish();
             },
             () = sleep_until(due) => self.take_time()?,
+            () = self.follower.refresh.notified() => self.list_at = Instant::now(),
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ pub fn check(loaded: &Loaded) -> Result<Vec<String>, SettingError> {
     Ok(warnings(loaded))
 }
 
-/// What `waymark lb` cannot do without.
+/// What `waymark lb` needs to follow a Marathon.
 fn following(loaded: &Loaded) -> Result<(), SettingError> {
     let s = &loaded.settings;
     let missing = |text: &str| Err(SettingError::Conflict(text.to_owned()));
@@ -36,6 +36,14 @@ fn following(loaded: &Loaded) -> Result<(), SettingError> {
             "group is needed: the groups that get traffic, as in the apps' label HAPROXY_GROUP, \
              such as --group external; --group '*' takes every app",
         );
+    }
+    let (min, max) = (s.min_serv_port_ip_per_task.0, s.max_serv_port_ip_per_task.0);
+    if min > max || (min == 0) != (max == 0) {
+        return Err(SettingError::Conflict(format!(
+            "{} is {min} and {} is {max}; write the lower port first, or 0 for both",
+            loaded.cite("min-serv-port-ip-per-task"),
+            loaded.cite("max-serv-port-ip-per-task"),
+        )));
     }
     Ok(())
 }

@@ -119,7 +119,6 @@ macro_rules! settings {
     })+) => {
         /// Everything that can be set, typed and each value valid by itself.
         #[derive(Clone, Debug)]
-        #[allow(dead_code, reason = "those of `waymark lb` wait for it")]
         pub struct Settings {
             $($($(#[doc = $help])+ pub $field: $type,)+)+
         }
@@ -213,6 +212,15 @@ settings! {
         ///
         /// Certificates are always verified.
         marathon_ca_cert: Option<PathBuf> = Unset("those of this machine"), "FILE";
+
+        /// First service port for apps with an address for each task that name none.
+        ///
+        /// Marathon 0.14 to 1.2 gives such apps no service port; marathon-lb and Waymark make one
+        /// from the app's id. 0 for this and the next setting makes none.
+        min_serv_port_ip_per_task: Count<0, 65_535> = Text("10050"), "PORT";
+
+        /// Last service port for such apps.
+        max_serv_port_ip_per_task: Count<0, 65_535> = Text("10100"), "PORT";
     }
     "What is exposed" Both {
         /// Groups whose services get traffic; `*` is all, also those without a group.
@@ -328,6 +336,10 @@ settings! {
     "Listeners" Run {
         /// Listen on no service ports, and on none of the ports below but the stats port.
         no_proxy: bool = Text("false"), "BOOL";
+    }
+    "Listeners" Lb {
+        /// How long connections may go on by themselves when it is told to stop.
+        stop_timeout: Duration = Text("10s"), "TIME";
     }
     "Listeners" Both {
         /// Port for requests by host name and path; `off` for none, 0 for any free one.

@@ -1,0 +1,151 @@
+//! `waymark lb`: a load balancer for the apps of an existing Marathon, in place of marathon-lb.
+//!
+//! ```text
+//! settings ─► checks ─► data folder ─► source, ports ─► services, until a signal
+//!
+//! Marathon ─► MarathonSource ─► catalog ─► Proxy ─► tasks
+//!                                            └────► stats port
+//! ```
+//!
+//! Whatever can be wrong is found before anything has started, and ends with exit code 2 and one
+//! message. After that nothing ends the process but a signal, and a fault of ours in what follows
+//! Marathon: an unreachable Marathon is waited for, with the routes as they were.
+
+pub mod compat;
+mod marathon;
+mod services;
+
+use clap::ArgMatches;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
+use waymark_sources::marathon::MarathonSource;
+
+use crate::balancer;
+use crate::cli;
+use crate::exit::Exit;
+use crate::fronts::Fronts;
+use crate::run::data_dir::DataDir;
+use crate::run::{Signals, StartError, raise_open_files};
+use crate::settings::{self, Loaded, Role, Surroundings};
+use crate::telemetry::{self, Screen};
+use crate::terminal;
+use services::Services;
+
+/// Threads for the source and the stats port; traffic has its own.
+const THREADS: usize = 2;
+/// How long blocking work may hold up the end.
+const END_GRACE: std::time::Duration = std::time::Duration::from_secs(1);
+/// What to do about a data folder that cannot be used.
+const NAME_A_FOLDER: &str = "name another folder with --data-dir DIR";
+
+/// Runs until it is told to stop.
+pub fn run(matches: &ArgMatches, around: &Surroundings) -> Exit {
+    match prepare(matches, around) {
+        Ok(prepared) => prepared.run(),
+        Err(error) => terminal::fail(Exit::Usage, &error.to_string()),
+    }
+}
+
+/// Everything that can be wrong has been looked at.
+struct Prepared {
+    loaded: Loaded,
+    source: MarathonSource,
+    data: DataDir,
+    fronts: Fronts,
+}
+
+fn prepare(matches: &ArgMatches, around: &Surroundings) -> Result<Prepared, StartError> {
+    let loaded = settings::load(Role::Lb, &cli::flags(Role::Lb, matches), around)?;
+    let mut warnings = settings::check(&loaded)?;
+    warnings.extend(compat::warnings(matches));
+    let mut config = marathon::config(&loaded, around)?;
+    let data = DataDir::take(&loaded.settings.data_dir, &loaded.cite("data-dir"), NAME_A_FOLDER)?;
+    config.data_dir = Some(data.path().to_owned());
+    let source =
+        MarathonSource::new(config).map_err(|error| marathon::refused(&loaded, &error))?;
+    let fronts = Fronts::find(&loaded, &[])?;
+    let filter = loaded.settings.log_level.as_ref().map_or("info", |filter| filter.0.as_str());
+    telemetry::start(filter, loaded.settings.log_format, &Screen::plain());
+    raise_open_files();
+    warnings.extend(balancer::too_few_files(&loaded));
+    warnings.iter().for_each(|warning| warn!("{warning}"));
+    Ok(Prepared { loaded, source, data, fronts })
+}
+
+impl Prepared {
+    fn run(self) -> Exit {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("lb")
+            .enable_all()
+            .build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(e) => return terminal::fail(Exit::Failed, &format!("cannot start: {e}")),
+        };
+        let exit = runtime.block_on(self.serve());
+        // Look-ups of host names may still wait for a resolver that does not answer.
+        runtime.shutdown_timeout(END_GRACE);
+        exit
+    }
+
+    async fn serve(self) -> Exit {
+        let (mut signals, mut commands) = match (Signals::new(), Commands::new()) {
+            (Ok(signals), Ok(commands)) => (signals, commands),
+            (Err(e), _) | (_, Err(e)) => {
+                return terminal::fail(Exit::Failed, &format!("cannot catch signals: {e}"));
+            }
+        };
+        let Prepared { loaded, source, data, fronts } = self;
+        let mut services = match Services::start(&loaded, source, data, fronts) {
+            Ok(services) => services,
+            Err(error) => return terminal::fail(Exit::Usage, &error.to_string()),
+        };
+        let exit = loop {
+            tokio::select! {
+                () = signals.next() => break Exit::Ok,
+                command = commands.next() => services.obey(command),
+                // Routes would slowly become untrue; a restart serves the last state and follows
+                // anew.
+                () = services.source_ended() => {
+                    let reason = "what follows Marathon has failed; see the log above";
+                    break terminal::fail(Exit::Failed, reason);
+                }
+            }
+        };
+        signals.end_at_the_second(&Screen::plain());
+        services.stop(loaded.settings.stop_timeout).await;
+        info!("stopped");
+        exit
+    }
+}
+
+/// What a signal asks for, as with marathon-lb.
+#[derive(Clone, Copy, Debug)]
+enum Command {
+    /// SIGHUP: fetch everything again.
+    Refresh,
+    /// SIGUSR1: read certificates again.
+    ReloadCertificates,
+}
+
+struct Commands {
+    hup: Signal,
+    usr1: Signal,
+}
+
+impl Commands {
+    fn new() -> std::io::Result<Commands> {
+        Ok(Commands {
+            hup: signal(SignalKind::hangup())?,
+            usr1: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    async fn next(&mut self) -> Command {
+        tokio::select! {
+            _ = self.hup.recv() => Command::Refresh,
+            _ = self.usr1.recv() => Command::ReloadCertificates,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The parts at work: source ─► catalog ─► load balancer, and the stats port beside them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+use waymark_catalog::{Reader, Writer};
+use waymark_proxy::Proxy;
+use waymark_sources::marathon::MarathonSource;
+
+use super::Command;
+use crate::endpoints::Endpoints;
+use crate::fronts::Fronts;
+use crate::run::StartError;
+use crate::run::data_dir::DataDir;
+use crate::settings::Loaded;
+use crate::balancer;
+
+/// How often it is looked whether the first routes are served.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Everything at work.
+pub struct Services {
+    source: JoinHandle<()>,
+    refresh: Arc<Notify>,
+    proxy: Arc<Proxy>,
+    announcing: JoinHandle<()>,
+    data: DataDir,
+}
+
+impl Services {
+    /// Starts everything on the current runtime.
+    pub fn start(
+        loaded: &Loaded,
+        source: MarathonSource,
+        data: DataDir,
+        fronts: Fronts,
+    ) -> Result<Services, StartError> {
+        let (writer, reader) = Writer::new(source.last_version());
+        let config = balancer::proxy_config(loaded, &fronts, fronts.numbers().collect());
+        let proxy = Arc::new(Proxy::start(config, reader.clone())?);
+        let refresh = source.refresher();
+        let mut endpoints = Endpoints::of_this_process(String::new());
+        fronts.tell(loaded.settings.listen, &mut endpoints);
+        endpoints.api = endpoints.stats.clone().unwrap_or_default();
+        info!(marathon = %loaded.settings.marathon.0.join(", "), "waiting for Marathon");
+        let announcing = tokio::spawn(announce(proxy.clone(), reader, endpoints.clone()));
+        let source = tokio::spawn(source.run(writer));
+        if let Err(error) = endpoints.write(data.path()) {
+            warn!(%error, "endpoints.json cannot be written");
+        }
+        Ok(Services { source, refresh, proxy, announcing, data })
+    }
+
+    /// Waits until the source has ended by itself, which it does only when it fails.
+    pub async fn source_ended(&mut self) {
+        // The reason of a panic has been written where it happened.
+        let _ = (&mut self.source).await;
+    }
+
+    /// Does what a signal asks for.
+    pub fn obey(&self, command: Command) {
+        match command {
+            Command::Refresh => self.refresh.notify_one(),
+            Command::ReloadCertificates => self.proxy.certificates().reload(),
+        }
+    }
+
+    /// Stops everything; connections may end by themselves until `grace` has passed.
+    pub async fn stop(self, grace: Duration) {
+        let Services { source, proxy, announcing, data, .. } = self;
+        if let Err(error) = Endpoints::remove(data.path()) {
+            warn!(%error, "endpoints.json is left behind");
+        }
+        announcing.abort();
+        let _ = announcing.await;
+        if !source.is_finished() {
+            source.abort();
+            // What it has not kept on disk yet it writes now.
+            let _ = source.await;
+        }
+        if let Some(proxy) = Arc::into_inner(proxy) {
+            proxy.stop(grace).await;
+        }
+    }
+}
+
+/// Says once what is routed, as soon as it is.
+async fn announce(proxy: Arc<Proxy>, mut reader: Reader, endpoints: Endpoints) {
+    let mut catalog = reader.latest();
+    while catalog.version == 0 {
+        match reader.changed().await {
+            Some(changed) => catalog = changed,
+            None => return,
+        }
+    }
+    while proxy.output().applied() < catalog.version {
+        tokio::time::sleep(LOOK).await;
+    }
+    info!(
+        apps = catalog.apps.len(),
+        http = endpoints.http.as_deref().unwrap_or("off"),
+        https = endpoints.https.as_deref().unwrap_or("off"),
+        appid = endpoints.appid.as_deref().unwrap_or("off"),
+        stats = endpoints.stats.as_deref().unwrap_or("off"),
+        "routing"
+    );
+}
