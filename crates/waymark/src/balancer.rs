@@ -1,10 +1,10 @@
 //! The load balancer as settings describe it, for `run` and `lb` alike.
 
-use waymark_proxy::{AccessLogFormat, ActiveChecks, Limits, ProxyConfig};
+use waymark_proxy::{AccessLogFormat, ActiveChecks, Groups, HealthPolicy, Limits, ProxyConfig};
 
 use crate::fronts::Fronts;
 use crate::settings::traffic::{self, AccessLog};
-use crate::settings::{Loaded, Settings};
+use crate::settings::{Loaded, Role, Settings};
 
 /// What the load balancer is told. `taken` are all ports that Waymark itself listens on.
 pub fn proxy_config(loaded: &Loaded, fronts: &Fronts, taken: Vec<u16>) -> ProxyConfig {
@@ -18,6 +18,14 @@ pub fn proxy_config(loaded: &Loaded, fronts: &Fronts, taken: Vec<u16>) -> ProxyC
         trusted_proxies: s.trusted_proxies.0.clone(),
         certificates: s.ssl_certs.0.clone(),
         access_log: access_log(s),
+        groups: Groups::Named(s.group.0.clone()),
+        strict_mode: s.strict_mode,
+        health: match loaded.role == Role::Run || s.health_check {
+            true => HealthPolicy::Strict,
+            false => HealthPolicy::Lenient,
+        },
+        retry_attempts: number(s.retries.0),
+        retry_percent: number(s.retry_budget.0),
         active_checks: s.active_checks.then_some(ActiveChecks {
             interval: s.check_interval,
             timeout: s.check_timeout,

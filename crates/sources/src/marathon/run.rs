@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::watch;
 use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use waymark_catalog::{Freshness, Reader, Writer};
 use waymark_marathon_api::answer::Listing;

@@ -61,8 +61,7 @@ fn prepare(matches: &ArgMatches, around: &Surroundings) -> Result<Prepared, Star
     let mut config = marathon::config(&loaded, around)?;
     let data = DataDir::take(&loaded.settings.data_dir, &loaded.cite("data-dir"), NAME_A_FOLDER)?;
     config.data_dir = Some(data.path().to_owned());
-    let source =
-        MarathonSource::new(config).map_err(|error| marathon::refused(&loaded, &error))?;
+    let source = MarathonSource::new(config).map_err(|error| marathon::refused(&loaded, &error))?;
     let fronts = Fronts::find(&loaded, &[])?;
     let filter = loaded.settings.log_level.as_ref().map_or("info", |filter| filter.0.as_str());
     telemetry::start(filter, loaded.settings.log_format, &Screen::plain());

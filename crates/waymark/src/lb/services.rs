@@ -11,12 +11,12 @@ use waymark_proxy::Proxy;
 use waymark_sources::marathon::MarathonSource;
 
 use super::Command;
+use crate::balancer;
 use crate::endpoints::Endpoints;
 use crate::fronts::Fronts;
 use crate::run::StartError;
 use crate::run::data_dir::DataDir;
 use crate::settings::Loaded;
-use crate::balancer;
 
 /// How often it is looked whether the first routes are served.
 const LOOK: Duration = Duration::from_millis(20);

@@ -398,6 +398,15 @@ settings! {
         /// How long a task may take to begin its answer; then the client gets 504.
         response_timeout: Duration = Text("60s"), "TIME";
 
+        /// How often a request or connection may go to yet another task after one failed.
+        ///
+        /// A request only while nothing of an answer has gone to the client, and only if it may be
+        /// repeated or had not been sent.
+        retries: Count<0, 100> = Text("10"), "N";
+
+        /// The share of a service's traffic that may be retries, in percent; a few a second are free.
+        retry_budget: Count<0, 100> = Text("20"), "PERCENT";
+
         /// How long a client is held while no task of its service accepts; 0 = reset at once.
         ///
         /// This bridges the moment between a task's end and its replacement.
