@@ -16,6 +16,7 @@ use waymark_model::{Catalog, Timestamp};
 
 use crate::config::{HANDOVER_QUEUE, HTTPS_PORT, ProxyConfig};
 use crate::handover::Inherited;
+use crate::http::counters::HttpTotals;
 use crate::limits::{NofileError, nofile_limit};
 use crate::listen::{SocketKey, Sockets};
 use crate::output::ProxyOutput;
@@ -127,6 +128,12 @@ impl Proxy {
     /// The certificates: their status, a reload, what happened in handshakes.
     pub fn certificates(&self) -> &Arc<Certificates> {
         &self.shared.certificates
+    }
+
+    /// Requests that met no service, and what else is counted for all of them together.
+    pub fn http_totals(&self) -> HttpTotals {
+        let dropped = self.shared.access_log.as_ref().map_or(0, |log| log.dropped());
+        self.shared.http_counters.totals(dropped)
     }
 
     /// The present route table.
