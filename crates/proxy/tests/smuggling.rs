@@ -1,6 +1,8 @@
 //! Requests and answers that two readers could frame in two ways: each is refused, or forwarded
 //! exactly. The cases are data (`smuggling/*.txt`); their form is explained there.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
+
 mod support;
 
 use std::time::Duration;

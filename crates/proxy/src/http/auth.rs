@@ -178,7 +178,8 @@ mod tests {
         assert_eq!(is_granted(&passwords, &auth, "u:wrong").await, (false, true));
         assert_eq!(is_granted(&passwords, &auth, "u:wrong").await, (false, false));
         assert_eq!(is_granted(&passwords, &auth, "x:secret").await, (false, false));
-        let other = Auth { hash: pwhash::sha256_crypt::hash("other").unwrap(), ..auth };
+        let hash = pwhash::sha512_crypt::hash("other").unwrap();
+        let other = Auth { hash, ..auth };
         assert_eq!(is_granted(&passwords, &other, "u:secret").await, (false, true));
         assert_eq!(is_granted(&passwords, &other, "u:other").await, (true, true));
     }
