@@ -17,18 +17,18 @@
 //! An idle connection holds no buffer. Nothing here decides where a request goes.
 
 mod admit;
-pub(crate) mod body;
+mod body;
 mod chunked;
 mod connection;
 mod deadline;
 mod exchange;
-pub(crate) mod field;
+mod field;
 mod forward;
 mod io;
 mod job;
 mod patch;
 mod request;
-pub(crate) mod response;
+mod response;
 
 use thiserror::Error;
 

@@ -140,7 +140,8 @@ impl Follower {
 
     /// Publishes what changed.
     pub fn publish(&mut self) {
-        let mut changes = self.state.changes(&self.hosts);
+        let known = self.hosts.known();
+        let mut changes = self.state.changes(&known);
         let present = self.reader.latest();
         changes.retain(|(id, entry)| present.apps.get(id).map(|e| &**e) != entry.as_ref());
         if !changes.is_empty() {

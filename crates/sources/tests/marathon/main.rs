@@ -4,6 +4,5 @@
 mod fake;
 mod faults;
 mod following;
-mod security;
 #[path = "../server/mod.rs"]
 mod server;
