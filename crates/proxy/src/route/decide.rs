@@ -201,3 +201,7 @@ fn https_location(port: u16, request: &Request<'_>) -> String {
         port => format!("https://{host}:{port}{}", request.target),
     }
 }
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

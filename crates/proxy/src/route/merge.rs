@@ -75,3 +75,7 @@ fn deployment(app: &Merged) -> Option<&Deployment> {
 fn started(app: &Merged) -> i128 {
     deployment(app).and_then(|d| d.started_at).unwrap_or(i128::MIN)
 }
+
+#[cfg(test)]
+#[path = "merge_tests.rs"]
+mod tests;

@@ -19,6 +19,8 @@ mod pool;
 mod queue;
 mod service;
 mod table;
+#[cfg(test)]
+mod test_world;
 
 pub use builder::{Notices, TableBuilder};
 pub use decide::{Decision, Front, Headers, Request, admit, decide};

@@ -230,3 +230,7 @@ impl<'p> View<'p, '_> {
 fn index_below(n: usize, below: impl Fn(u32) -> u32) -> usize {
     usize::try_from(below(u32::try_from(n).unwrap_or(u32::MAX))).unwrap_or(0)
 }
+
+#[cfg(test)]
+#[path = "pick_tests.rs"]
+mod tests;

@@ -153,6 +153,10 @@ impl RouteTable {
 
     /// The pool of an app's first port in mode http.
     pub fn app(&self, app: &str) -> Option<&Arc<Pool>> {
-        self.apps.get(app)
+        // Ids are in lower case; marathon-lb compares them in any.
+        match app.bytes().any(|b| b.is_ascii_uppercase()) {
+            true => self.apps.get(app.to_ascii_lowercase().as_str()),
+            false => self.apps.get(app),
+        }
     }
 }
