@@ -84,7 +84,7 @@ pub fn nginx(setup: &Setup) -> Outcome<PathBuf> {
     for (name, i) in setup.names().zip(0..) {
         write!(
             config,
-            "  upstream b{i} {{ server {backend}; keepalive 64; \
+            "  upstream b{i} {{ server {backend}; keepalive 256; \
             keepalive_requests 1000000000; }}\n  \
             server {{ server_name {name}; listen 127.0.0.1:{http}; listen 127.0.0.1:{h2c} http2; \
             listen 127.0.0.1:{https} ssl http2; location / {{ proxy_pass http://b{i}; }} }}\n"

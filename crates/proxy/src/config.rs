@@ -201,7 +201,7 @@ impl Default for Limits {
             queue_timeout: Duration::from_secs(30),
             queue_length: 1024,
             upstream_idle: Duration::from_secs(30),
-            upstream_idle_connections: 64,
+            upstream_idle_connections: 256,
             h2_streams: 128,
             hello_timeout: Duration::from_secs(5),
             hello_bytes: 16 * 1024,

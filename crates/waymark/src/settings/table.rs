@@ -425,7 +425,7 @@ settings! {
         task_idle_timeout: Duration = Text("30s"), "TIME";
 
         /// Unused connections to one task that a thread keeps.
-        task_idle_connections: Count<0, 65_536> = Text("64"), "N";
+        task_idle_connections: Count<0, 65_536> = Text("256"), "N";
 
         /// Check tasks from here too, by the health checks of their apps.
         ///
