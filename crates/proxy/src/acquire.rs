@@ -177,6 +177,7 @@ impl<'a> Search<'a> {
         let look = Look {
             affinity,
             tried: &self.tried,
+            peek: false,
             now: &|| self.worker.shared.clock_ms(),
             below: &|n| self.worker.random_below(n),
         };

@@ -41,6 +41,8 @@ mod usage;
 mod worker;
 
 pub use config::{AccessLog, AccessLogFormat, ActiveChecks, Limits, ProxyConfig};
+pub use http::counters::HttpTotals;
+pub use http::latency::{BOUNDS_US, Latency};
 pub use limits::{NofileError, raise_nofile_limit};
 pub use listen::{SocketKey, Sockets, client_hello};
 pub use proxy::{Proxy, StartError};

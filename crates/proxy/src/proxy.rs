@@ -16,10 +16,13 @@ use waymark_model::{Catalog, Timestamp};
 
 use crate::config::{HANDOVER_QUEUE, HTTPS_PORT, ProxyConfig};
 use crate::handover::Inherited;
+use crate::http::counters::HttpTotals;
 use crate::limits::{NofileError, nofile_limit};
 use crate::listen::{SocketKey, Sockets};
 use crate::output::ProxyOutput;
-use crate::route::{Exposure, Front, Notices, RouteTable, TableBuilder};
+use crate::route::{
+    self, Affinity, Explanation, Exposure, Front, Notices, RouteTable, TableBuilder,
+};
 use crate::stats::{PortStats, Totals, listener_stats, port_stats};
 use crate::tls::Certificates;
 use crate::usage::Usage;
@@ -127,6 +130,18 @@ impl Proxy {
     /// The certificates: their status, a reload, what happened in handshakes.
     pub fn certificates(&self) -> &Arc<Certificates> {
         &self.shared.certificates
+    }
+
+    /// Requests that met no service, and what else is counted for all of them together.
+    pub fn http_totals(&self) -> HttpTotals {
+        let dropped = self.shared.access_log.as_ref().map_or(0, |log| log.dropped());
+        self.shared.http_counters.totals(dropped)
+    }
+
+    /// What becomes of a request by the present routes, and why.
+    pub fn explain(&self, request: &route::Request<'_>, affinity: &Affinity<'_>) -> Explanation {
+        let (table, now) = (self.table(), self.shared.clock_ms());
+        route::explain(&table, request, affinity, now, rand::random())
     }
 
     /// The present route table.

@@ -20,11 +20,13 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::spawn_local;
-use tracing::error;
+use tracing::{error, warn};
 use waymark_routing::{BindOptions, Mode};
 
 use crate::config::{BUFFER_LEN, ProxyConfig, WARN_EVERY};
 use crate::h2;
+use crate::http::access_log::AccessLog;
+use crate::http::counters::HttpCounters;
 use crate::http::state::HttpState;
 use crate::limits::descriptor_budget;
 use crate::listen::{Conn, Listeners, Open, Slot, Sockets, Sources, dispatch};
@@ -54,7 +56,6 @@ pub(crate) struct Shared {
     pub(crate) fronts: Vec<Arc<Port>>,
     pub(crate) certificates: Arc<Certificates>,
     /// TLS with tasks.
-    #[allow(dead_code)] // For who dials tasks.
     pub(crate) connectors: Connectors,
     /// What ends TLS at the shared port.
     pub(crate) https: Option<Arc<Terminator>>,
@@ -66,6 +67,9 @@ pub(crate) struct Shared {
     pub(crate) udp_sessions: AtomicUsize,
     /// What happened on HTTP/2 connections.
     pub(crate) h2: h2::Counters,
+    /// A line for every request.
+    pub(crate) access_log: Option<Arc<AccessLog>>,
+    pub(crate) http_counters: HttpCounters,
     pub(crate) limit_hits: AtomicU64,
     pub(crate) accept_pauses: AtomicU64,
     handed_over: AtomicU64,
@@ -119,6 +123,8 @@ impl Shared {
             sources: Arc::new(Sources::new(config.limits.connections_per_source)),
             source_refusals: AtomicU64::new(0),
             udp_sessions: AtomicUsize::new(0),
+            access_log: access_log(&config),
+            http_counters: HttpCounters::default(),
             config,
             loads: handovers.iter().map(|_| AtomicUsize::new(0)).collect(),
             handovers,
@@ -227,6 +233,12 @@ impl Shared {
     }
 }
 
+/// The access log, if one is wanted and its thread can be had.
+fn access_log(config: &ProxyConfig) -> Option<Arc<AccessLog>> {
+    let started = AccessLog::start(config.access_log.as_ref()?);
+    started.inspect_err(|error| warn!(%error, "there is no access log: no thread for it")).ok()
+}
+
 /// The configured listeners.
 fn fronts(config: &ProxyConfig) -> Vec<Arc<Port>> {
     let fronts = [
@@ -283,7 +295,7 @@ impl Worker {
         closed: mpsc::Sender<()>,
     ) {
         spawn_local(self.clone().take_over(handed));
-        spawn_local(upstream::keep_swept(self.clone(), |_, _| true));
+        spawn_local(upstream::keep_swept(self.clone()));
         let mut tables = self.tables.clone();
         tables.mark_changed();
         let mut listeners = Listeners::new(self.clone());

@@ -14,10 +14,13 @@ use super::patch::{self, RequestChanges};
 use super::request::{Request, Version};
 use super::response::Asked;
 use crate::config::ProxyConfig;
+use crate::http::access_log::{self, Begun};
+use crate::http::auth::{Unchecked, Verdict};
 use crate::http::forwarding::{self, Hop, Said};
 use crate::http::local::Answer;
 use crate::http::rewrite;
 use crate::listen::Conn;
+use crate::port::count;
 use crate::route::{self, Decision, Headers, Pool, decide};
 use crate::worker::Worker;
 
@@ -51,6 +54,14 @@ impl Admission {
         conn: &Conn,
         request: &Request<'_>,
     ) -> Result<Box<Job>, Answer> {
+        if !conn.covers(rewrite::without_port(request.host)) {
+            // A browser that keeps one connection for several names opens another for this one
+            // (RFC 9110 §15.5.20).
+            return Err(Answer::new(
+                421,
+                "the certificate of this connection is not for this host",
+            ));
+        }
         let sender = self.sender(worker, conn, request);
         let asked = route::Request {
             front: conn.front,
@@ -62,21 +73,45 @@ impl Admission {
             headers: request,
         };
         let random = worker.random_below(u32::MAX);
-        let decision = decide(&worker.table(), &asked, random);
+        let mut unchecked = None;
+        let mut decision = decide(&worker.table(), &asked, random);
+        if let Decision::Authenticate(pool) = &decision {
+            unchecked = authenticate(worker, pool, request)?;
+            decision = route::admit(pool, &asked);
+        }
         let pool = match decision {
             Decision::Forward(pool) => pool,
-            Decision::Redirect(status, location) => return Err(Answer::redirect(status, location)),
-            Decision::Authenticate(pool) => {
-                let realm = pool.rules.auth.as_ref().map_or("", |auth| auth.realm.as_str());
-                return Err(Answer::authenticate(realm));
-            }
-            Decision::Forbidden => return Err(Answer::new(403, "this source may not ask")),
-            Decision::NoRoute => {
-                return Err(Answer::unavailable("no service has this host and path"));
-            }
-            Decision::NoTask(_) => return Err(Answer::unavailable("the service has no task")),
+            other => return Err(local(worker, other)),
         };
-        Ok(self.job(conn, request, &sender, pool))
+        let mut job = self.job(conn, request, &sender, pool);
+        job.unchecked = unchecked;
+        Ok(job)
+    }
+
+    /// Begins the request's line in the access log, if there is one.
+    pub(crate) fn begin_log(
+        &self,
+        worker: &Worker,
+        conn: &Conn,
+        request: &Request<'_>,
+    ) -> Option<Box<Begun>> {
+        let log = worker.shared.access_log.as_ref()?;
+        let value = |known| {
+            let field = request.fields.iter().find(|field| field.known == known);
+            field.map(|field| field.value(request.head))
+        };
+        Some(log.begin(&access_log::Asked {
+            source: self.sender(worker, conn, request).source.ip(),
+            method: request.method,
+            host: request.host,
+            target: request.target,
+            protocol: match request.version {
+                Version::Http10 => "HTTP/1.0",
+                Version::Http11 => "HTTP/1.1",
+            },
+            referer: value(Known::Referer),
+            user_agent: value(Known::UserAgent),
+        }))
     }
 
     fn sender(&self, worker: &Worker, conn: &Conn, request: &Request<'_>) -> Sender {
@@ -125,7 +160,11 @@ impl Admission {
             key: hash_key(rules, request),
             host: rules.location_prefix.as_ref().map(|_| request.host.into()),
             response_timeout: rules.timeouts.response,
+            unchecked: None,
+            log: None,
+            task: None,
             started: Instant::now(),
+            latency: None,
             status: 0,
             begun: false,
             bytes_in: 0,
@@ -148,6 +187,44 @@ impl Admission {
         forwarding::tell(&hop, None, |name, value| patch::write_line(out, name, value));
         let told = out.get(start..).unwrap_or_default();
         self.told = Some((host.into(), told.into()));
+    }
+}
+
+/// What Waymark answers itself.
+fn local(worker: &Worker, decision: Decision) -> Answer {
+    let counters = &worker.shared.http_counters;
+    match decision {
+        Decision::Redirect(status, location) => Answer::redirect(status, location),
+        Decision::Forbidden => {
+            count(&counters.denied);
+            Answer::new(403, "this source may not ask")
+        }
+        Decision::NoTask(_) => Answer::unavailable("the service has no task"),
+        Decision::NoRoute | Decision::Forward(_) | Decision::Authenticate(_) => {
+            count(&counters.no_route);
+            Answer::unavailable("no service has this host and path")
+        }
+    }
+}
+
+/// Whether the request carries the right name and password; `Some` = that has to be checked first.
+fn authenticate(
+    worker: &Worker,
+    pool: &Pool,
+    request: &Request<'_>,
+) -> Result<Option<Unchecked>, Answer> {
+    let Some(auth) = &pool.rules.auth else { return Ok(None) };
+    let mut given = request.fields.iter().filter(|field| field.known == Known::Authorization);
+    // Two of them say two things.
+    let only = given.next().filter(|_| given.next().is_none());
+    let value = only.map(|field| field.value(request.head));
+    match worker.http.passwords.verdict(auth, value) {
+        Verdict::Granted => Ok(None),
+        Verdict::Unknown(unchecked) => Ok(Some(unchecked)),
+        Verdict::Denied => {
+            count(&worker.shared.http_counters.denied);
+            Err(Answer::authenticate(&auth.realm))
+        }
     }
 }
 

@@ -23,9 +23,11 @@ use super::request::Request;
 use super::{Bad, MAX_TARGET};
 
 use crate::h2;
+use crate::http::access_log::{Begun, Ended};
 use crate::http::local::Answer;
 use crate::l4;
 use crate::listen::Conn;
+use crate::port::count;
 use crate::worker::Worker;
 
 /// What every HTTP/2 connection begins with (RFC 9113 §3.4).
@@ -45,7 +47,10 @@ pub(crate) async fn serve<S: ClientIo>(worker: Rc<Worker>, io: S, prefix: Vec<u8
                 let Connection { worker, client, conn, .. } = connection;
                 return Box::pin(h2::serve(worker, client.io, client.pending, conn)).await;
             }
-            Next::Answer(answer, head, keep) => connection.answer(&answer, head, keep).await,
+            Next::Answer(local) => {
+                connection.finish_local(&local);
+                connection.answer(&local.answer, local.head, local.keep).await
+            }
             Next::Forward(mut job) => match forward(&mut connection, &mut job).await {
                 Outcome::Next => true,
                 Outcome::Close => false,
@@ -92,10 +97,28 @@ enum Next {
     Closed,
     /// It is HTTP/2.
     Http2,
-    /// A request that Waymark answers itself; whether it is HEAD, and whether the connection stays.
-    Answer(Answer, bool, bool),
+    /// A request that Waymark answers itself.
+    Answer(Box<Local>),
     /// A request for a task.
     Forward(Box<Job>),
+}
+
+/// An answer of Waymark's own to a request that goes to no task.
+struct Local {
+    answer: Answer,
+    /// The request was HEAD.
+    head: bool,
+    /// The connection stays.
+    keep: bool,
+    log: Option<Box<Begun>>,
+}
+
+impl Local {
+    /// To a request that is no request; the connection ends.
+    fn refusal(status: u16, reason: impl Into<std::borrow::Cow<'static, str>>) -> Next {
+        let answer = Answer::new(status, reason);
+        Next::Answer(Box::new(Local { answer, head: false, keep: false, log: None }))
+    }
 }
 
 /// The connection's place among those that are woken at the stop.
@@ -185,8 +208,9 @@ impl<S: ClientIo> Connection<S> {
         }
         ready!(self.client.deadline.poll(cx));
         if begun {
-            let answer = Answer::new(408, "the request's head did not come in time");
-            return Poll::Ready(Next::Answer(answer, false, false));
+            count(&self.worker.shared.http_counters.slow_heads);
+            let reason = "the request's head did not come in time";
+            return Poll::Ready(Local::refusal(408, reason));
         }
         Poll::Ready(Next::Closed)
     }
@@ -204,8 +228,8 @@ impl<S: ClientIo> Connection<S> {
         match self.read_head(bytes, scratch) {
             Ok(next) => next,
             Err(bad) => {
-                let answer = Answer::new(bad.status(), bad.to_string());
-                Some(Next::Answer(answer, false, false))
+                count(&self.worker.shared.http_counters.malformed);
+                Some(Local::refusal(bad.status(), bad.to_string()))
             }
         }
     }
@@ -235,9 +259,10 @@ impl<S: ClientIo> Connection<S> {
         let stays =
             self.requests < limits.requests_per_connection && !self.worker.http.is_stopping();
         let keep = request.keep_alive && stays;
+        let log = self.admission.begin_log(&self.worker, &self.conn, request);
         match self.admission.admit(&self.worker, &self.conn, request) {
             Ok(mut job) => {
-                job.keep_alive = keep;
+                (job.keep_alive, job.log) = (keep, log);
                 let used = job.body.advance(rest, |_| {})?;
                 let (body, rest) = rest.split_at_checked(used).unwrap_or((rest, b""));
                 job.out.extend_from_slice(body);
@@ -248,9 +273,27 @@ impl<S: ClientIo> Connection<S> {
             Err(answer) => {
                 let bodiless = request.has_no_body();
                 self.client.pending = rest.to_vec();
-                Ok(Next::Answer(answer, request.method == "HEAD", keep && bodiless))
+                let (head, keep) = (request.method == "HEAD", keep && bodiless);
+                Ok(Next::Answer(Box::new(Local { answer, head, keep, log })))
             }
         }
+    }
+
+    /// Logs a request that goes to no task.
+    fn finish_local(&self, local: &Local) {
+        let (Some(log), Some(begun)) = (&self.worker.shared.access_log, &local.log) else { return };
+        log.end(
+            begun,
+            &Ended {
+                status: local.answer.status,
+                bytes_in: 0,
+                bytes_out: 0,
+                duration: Duration::ZERO,
+                service: "",
+                task: None,
+                reason: &local.answer.reason,
+            },
+        );
     }
 
     /// Sends an answer of Waymark's own. Returns whether the connection goes on.

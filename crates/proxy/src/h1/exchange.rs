@@ -11,7 +11,6 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -448,6 +447,7 @@ impl<'a, S: ClientIo> Exchange<'a, S> {
             _ => After::Open,
         };
         job.status = response.status;
+        job.latency = Some(job.started.elapsed());
         job.release();
         let changes = job.response_changes(body, after, self.task_cookie);
         patch::write_response(out, response, &changes);
@@ -457,7 +457,6 @@ impl<'a, S: ClientIo> Exchange<'a, S> {
             keep.min(Duration::from_secs(u64::from(seconds.saturating_sub(1))))
         });
         let keep_for = response.keep_alive.then_some(keep);
-        self.job.pool.counters.bytes_out.fetch_add(out.len() as u64, Relaxed);
         Answer::Body { left: Progress::new(response.body), decode, after, keep_for }
     }
 }

@@ -9,7 +9,6 @@
 //!
 //! Each only while all that was sent is still here to be sent again.
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -23,8 +22,10 @@ use super::job::Job;
 use super::patch::After;
 use crate::acquire::{Refusal, Search};
 use crate::http::local::Answer;
+use crate::port::count;
+use crate::proxy_protocol::Addresses;
 use crate::route::Affinity;
-use crate::upstream::{self, DialError, Keep, Stream};
+use crate::upstream::{self, ALPN_H1, DialError, Keep, Opening, Stream};
 use crate::usage::Seat;
 
 /// How a request ended, for its client's connection.
@@ -53,10 +54,26 @@ enum Attempt {
 
 /// Forwards a request until it is answered, by a task or by Waymark.
 pub(crate) async fn forward<S: ClientIo>(connection: &mut Connection<S>, job: &mut Job) -> Outcome {
+    let granted = match job.unchecked.take() {
+        Some(unchecked) => connection.worker.http.passwords.check(unchecked).await,
+        None => true,
+    };
+    let outcome = if granted {
+        search(connection, job).await
+    } else {
+        count(&connection.worker.shared.http_counters.denied);
+        let realm = job.pool.rules.auth.as_ref().map_or("", |auth| &auth.realm);
+        Outcome::Answer(Answer::authenticate(realm), true)
+    };
+    finish(connection, job, outcome)
+}
+
+/// Tries tasks until one has answered, or no other may be tried.
+async fn search<S: ClientIo>(connection: &mut Connection<S>, job: &mut Job) -> Outcome {
     let worker = connection.worker.clone();
     let mut search = Search::new(&worker, &job.pool);
     let mut failure = None;
-    let outcome = loop {
+    loop {
         let affinity = Affinity {
             source: Some(job.source),
             cookie: job.cookie.as_deref(),
@@ -64,11 +81,12 @@ pub(crate) async fn forward<S: ClientIo>(connection: &mut Connection<S>, job: &m
         };
         let seat = match search.seat(&affinity).await {
             Ok(seat) => seat,
-            Err(refusal) => break refused(refusal, failure),
+            Err(refusal) => return refused(refusal, failure),
         };
+        job.task = Some(seat.endpoint().address);
         let limit = search.time_for(&seat);
         let again = match attempt(connection, job, seat, limit).await {
-            Attempt::Done(outcome) => break outcome,
+            Attempt::Done(outcome) => return outcome,
             Attempt::NotConnected(seat, to_blame, answer) => {
                 failure = Some(answer);
                 search.connect_failed(seat, to_blame)
@@ -79,33 +97,33 @@ pub(crate) async fn forward<S: ClientIo>(connection: &mut Connection<S>, job: &m
             }
         };
         if let Err(refusal) = again {
-            break refused(refusal, failure);
+            return refused(refusal, failure);
         }
-    };
-    finish(connection, job, outcome)
+    }
 }
 
 /// What the client is told when there is no task: what the last one tried did, else why none was.
 fn refused(refusal: Refusal, failure: Option<Answer>) -> Outcome {
-    let answer = failure.unwrap_or_else(|| Answer::new(refusal.status(), refusal.to_string()));
-    Outcome::Answer(answer, true)
+    let own = || Answer { status: refusal.status(), ..Answer::unavailable(refusal.to_string()) };
+    Outcome::Answer(failure.unwrap_or_else(own), true)
 }
 
 /// Counts a request that is over, and readies its connection for the next.
 fn finish<S: ClientIo>(connection: &mut Connection<S>, job: &mut Job, outcome: Outcome) -> Outcome {
-    let outcome = match outcome {
+    let now = Instant::now();
+    let shared = connection.worker.shared.clone();
+    match outcome {
         Outcome::Answer(answer, keep) => {
             job.status = answer.status;
+            job.finish(&shared, now, &answer.reason);
             Outcome::Answer(answer, keep && job.keep_alive && job.body.is_done())
         }
-        Outcome::Next => {
-            connection.next(Instant::now());
-            Outcome::Next
+        outcome => {
+            job.finish(&shared, now, "");
+            connection.next(now);
+            outcome
         }
-        outcome => outcome,
-    };
-    job.count();
-    outcome
+    }
 }
 
 /// Sends the request to the task of the seat.
@@ -119,27 +137,44 @@ async fn attempt<S: ClientIo>(
     let endpoint = seat.endpoint();
     let kept = worker.http.idle.take(endpoint, &job.pool.rules, !job.idempotent);
     if let Some(mut server) = kept {
-        match exchange(connection, job, &mut server).await {
+        match exchange(connection, job, &mut server, &seat).await {
             End::NoAnswer(error) if job.may_repeat() => {
                 debug!(task = %endpoint.address, %error, "a kept connection was dead");
+                count(&worker.shared.http_counters.repeated);
                 worker.http.idle.forget(endpoint);
             }
             end => return settle(connection, job, server, seat, end),
         }
     }
-    match Box::pin(upstream::dial(endpoint.address, limit)).await {
+    let opening = Opening {
+        address: endpoint.address,
+        backend: &job.pool.rules.backend,
+        client: Addresses { source: job.source, destination: connection.conn.local },
+        alpn: ALPN_H1,
+        limit,
+    };
+    let opened = Box::pin(upstream::open(&worker, &opening)).await;
+    match opened {
         Ok(mut server) => {
-            let end = exchange(connection, job, &mut server).await;
+            let end = exchange(connection, job, &mut server, &seat).await;
             settle(connection, job, server, seat, end)
         }
-        Err(DialError::Task(_)) => {
+        Err(error) => not_opened(seat, &error),
+    }
+}
+
+/// What follows from a connection that could not be opened.
+fn not_opened(seat: Seat, error: &DialError) -> Attempt {
+    debug!(task = %seat.endpoint().address, %error, "a task cannot be reached");
+    match error {
+        DialError::Task(_) => {
             let answer = Answer::unavailable("no task takes the connection");
             Attempt::NotConnected(seat, true, answer)
         }
-        Err(DialError::Path(_)) => {
+        DialError::Path(_) => {
             Attempt::NotConnected(seat, false, Answer::unavailable("no way to the task"))
         }
-        Err(DialError::Here(_)) => {
+        DialError::Here(_) => {
             let answer = Answer::unavailable("no connection can be opened");
             Attempt::Done(Outcome::Answer(answer, true))
         }
@@ -150,9 +185,11 @@ async fn exchange<S: ClientIo>(
     connection: &mut Connection<S>,
     job: &mut Job,
     server: &mut Stream,
+    seat: &Seat,
 ) -> End {
     let Connection { worker, client, .. } = connection;
-    Exchange::new(worker, client, server, job, None).run().await
+    let cookie = job.pool.rules.sticky.is_some().then(|| seat.endpoint().sticky());
+    Exchange::new(worker, client, server, job, cookie).run().await
 }
 
 /// What follows from the end of an exchange, for the task's connection and the client's.
@@ -163,23 +200,25 @@ fn settle<S: ClientIo>(
     seat: Seat,
     end: End,
 ) -> Attempt {
-    let worker = &connection.worker;
-    let errors = &job.pool.counters.response_errors;
+    let shared = &connection.worker.shared;
+    let now = || shared.clock_ms();
+    match &end {
+        End::Answered { .. } | End::Upgraded => succeeded(job, &seat, now()),
+        // Another task is tried, which counts this one's failure.
+        End::NoAnswer(_) if job.may_repeat() => {}
+        End::NoAnswer(_) | End::BadAnswer(_) | End::SlowAnswer | End::Broken => {
+            seat.response_failed(now());
+        }
+        End::ClientGone | End::BadBody(_) | End::SlowBody => {}
+    }
     Attempt::Done(match end {
         End::Answered { after, keep_for } => {
-            seat.succeeded();
-            if job.pool.rules.balance == Balance::TwoChoices {
-                seat.took(job.started.elapsed(), worker.shared.clock_ms());
-            }
-            if let Some(time) = keep_for {
-                let most = worker.shared.config.limits.upstream_idle_connections;
-                let (keep, descriptors) = (Keep { most, time }, &worker.shared.descriptors);
-                let rules = &job.pool.rules;
-                worker.http.idle.put(seat.endpoint(), rules, server, keep, descriptors);
-            }
+            keep(connection, job, server, &seat, keep_for);
             match after {
                 After::Close if job.body.is_done() => Outcome::Close,
                 After::Close => Outcome::Linger,
+                // What a client sent for a protocol that it did not get is no request.
+                _ if job.asked.upgrade && !connection.client.pending.is_empty() => Outcome::Linger,
                 _ => Outcome::Next,
             }
         }
@@ -190,11 +229,10 @@ fn settle<S: ClientIo>(
             if job.may_repeat() {
                 return Attempt::NotAnswered(seat, answer);
             }
-            seat.response_failed(worker.shared.clock_ms());
             Outcome::Answer(answer, true)
         }
         End::BadAnswer(bad) => {
-            errors.fetch_add(1, Relaxed);
+            count(&shared.http_counters.bad_answers);
             debug!(task = %seat.endpoint().address, %bad, "a task's answer is malformed");
             Outcome::Answer(
                 Answer::new(502, format!("the task's answer is malformed: {bad}")),
@@ -202,18 +240,45 @@ fn settle<S: ClientIo>(
             )
         }
         End::SlowAnswer => {
-            errors.fetch_add(1, Relaxed);
+            count(&shared.http_counters.slow_answers);
             Outcome::Answer(Answer::new(504, "the task did not answer in time"), true)
         }
         End::Broken => {
-            seat.response_failed(worker.shared.clock_ms());
             connection.client.io.reset();
             Outcome::Close
         }
         End::ClientGone => Outcome::Close,
-        End::BadBody(bad) => Outcome::Answer(Answer::new(bad.status(), bad.to_string()), false),
+        End::BadBody(bad) => {
+            count(&shared.http_counters.malformed);
+            Outcome::Answer(Answer::new(bad.status(), bad.to_string()), false)
+        }
         End::SlowBody => {
+            count(&shared.http_counters.slow_bodies);
             Outcome::Answer(Answer::new(408, "the request's body did not come in time"), false)
         }
     })
+}
+
+fn succeeded(job: &Job, seat: &Seat, now: u64) {
+    seat.succeeded();
+    if let Some(latency) = job.latency.filter(|_| job.pool.rules.balance == Balance::TwoChoices) {
+        seat.took(latency, now);
+    }
+}
+
+/// Keeps the task's connection for other requests, if it is of use. One that began with a PROXY
+/// header is its client's alone.
+fn keep<S: ClientIo>(
+    connection: &Connection<S>,
+    job: &Job,
+    server: Stream,
+    seat: &Seat,
+    keep_for: Option<Duration>,
+) {
+    let pool = &job.pool;
+    let Some(time) = keep_for.filter(|_| pool.rules.backend.send_proxy.is_none()) else { return };
+    let shared = &connection.worker.shared;
+    let keep = Keep { most: shared.config.limits.upstream_idle_connections, time };
+    let idle = &connection.worker.http.idle;
+    idle.put(seat.endpoint(), pool, server, keep, &shared.descriptors);
 }

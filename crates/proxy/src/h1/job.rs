@@ -10,12 +10,14 @@ use tokio::time::Instant;
 use super::body::{Framing, Progress};
 use super::patch::{After, ResponseChanges};
 use super::response::Asked;
+use crate::http::access_log::{Begun, Ended};
+use crate::http::auth::Unchecked;
 use crate::route::Pool;
+use crate::worker::Shared;
 
 /// A request that goes to a task of a pool. Allocated for each request, so that a connection
 /// without one holds no space for it.
 #[derive(Debug)]
-#[allow(dead_code)] // What a task is picked by is read by the acquisition of seats.
 pub(crate) struct Job {
     /// Where it goes.
     pub(crate) pool: Arc<Pool>,
@@ -47,8 +49,16 @@ pub(crate) struct Job {
     pub(crate) host: Option<Box<str>>,
     /// How long the task may be silent, if its labels say so.
     pub(crate) response_timeout: Option<Duration>,
+    /// A password that has to be checked first.
+    pub(crate) unchecked: Option<Unchecked>,
+    /// Its line in the access log.
+    pub(crate) log: Option<Box<Begun>>,
+    /// The task that got it last.
+    pub(crate) task: Option<SocketAddr>,
     /// When its head was complete.
     pub(crate) started: Instant,
+    /// How long the task took until the head of its answer.
+    pub(crate) latency: Option<Duration>,
     /// The status of the answer; 0 = none yet.
     pub(crate) status: u16,
     /// Bytes of an answer have gone to the client.
@@ -89,13 +99,29 @@ impl Job {
         ResponseChanges { body, after, sticky, location, hsts: rules.hsts && self.secure }
     }
 
-    /// Counts it at its pool.
-    pub(crate) fn count(&self) {
+    /// Counts it at its pool, and logs it. `reason`: why Waymark answered itself.
+    pub(crate) fn finish(&mut self, shared: &Shared, now: Instant, reason: &str) {
+        let duration = now - self.started;
         let counters = &self.pool.counters;
+        counters.latency.count(duration);
         if let Some(class) = counters.requests.get(usize::from(self.status / 100)) {
             class.fetch_add(1, Relaxed);
         }
         counters.bytes_in.fetch_add(self.bytes_in, Relaxed);
         counters.bytes_out.fetch_add(self.bytes_out, Relaxed);
+        if let (Some(log), Some(begun)) = (&shared.access_log, self.log.take()) {
+            log.end(
+                &begun,
+                &Ended {
+                    status: self.status,
+                    bytes_in: self.bytes_in,
+                    bytes_out: self.bytes_out,
+                    duration,
+                    service: &self.pool.name,
+                    task: self.task,
+                    reason,
+                },
+            );
+        }
     }
 }

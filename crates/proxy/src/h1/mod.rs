@@ -17,18 +17,18 @@
 //! An idle connection holds no buffer. Nothing here decides where a request goes.
 
 mod admit;
-mod body;
+pub(crate) mod body;
 mod chunked;
 mod connection;
 mod deadline;
 mod exchange;
-mod field;
+pub(crate) mod field;
 mod forward;
 mod io;
 mod job;
 mod patch;
 mod request;
-mod response;
+pub(crate) mod response;
 
 use thiserror::Error;
 

@@ -146,8 +146,12 @@ async fn by_h1(
             end => return Ok(end?),
         }
     }
-    let stream = or_gone(client, upstream::dial(endpoint.address, limit)).await??;
+    let stream = or_gone(client, open(endpoint, limit)).await??;
     Ok(exchange_h1(worker, job, client, seat, stream).await?)
+}
+
+async fn open(endpoint: &Endpoint, limit: Duration) -> Result<Stream, DialError> {
+    upstream::dial(endpoint.address, limit).await.map(Stream::Plain)
 }
 
 async fn exchange_h1(
@@ -162,8 +166,8 @@ async fn exchange_h1(
     let exchange = carry(worker, job, client, exchange).await?;
     if let Some((stream, time)) = exchange.into_idle(limits.upstream_idle) {
         let keep = Keep { most: limits.upstream_idle_connections, time };
-        let (rules, descriptors) = (&job.pool.rules, &worker.shared.descriptors);
-        worker.http.idle.put(seat.endpoint(), rules, stream, keep, descriptors);
+        let (pool, descriptors) = (&job.pool, &worker.shared.descriptors);
+        worker.http.idle.put(seat.endpoint(), pool, stream, keep, descriptors);
     }
     Ok(())
 }
@@ -194,9 +198,7 @@ async fn open_stream(
         let shared = &worker.http.h2;
         let mut shared = match shared.take(endpoint) {
             Some(connection) => connection,
-            None => {
-                shared.connect(worker, endpoint, || upstream::dial(endpoint.address, limit)).await?
-            }
+            None => shared.connect(worker, endpoint, || open(endpoint, limit)).await?,
         };
         if job.upgrade.is_some() && !shared.offers_upgrades().await {
             return Err(Failed::NoUpgrade);

@@ -3,7 +3,11 @@
 //!
 //! Everything here works on names, values and paths; how they are framed is `h1`'s and `h2`'s.
 
+pub(crate) mod access_log;
+pub(crate) mod auth;
+pub(crate) mod counters;
 pub(crate) mod forwarding;
+pub(crate) mod latency;
 pub(crate) mod local;
 pub(crate) mod rewrite;
 pub(crate) mod state;

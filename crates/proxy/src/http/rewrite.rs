@@ -64,7 +64,8 @@ pub(crate) fn location(prefix: &str, hosts: &[&str], location: &str) -> Option<S
     Some(format!("{prefix}{slash}{path}"))
 }
 
-fn without_port(authority: &str) -> &str {
+/// A host without its port.
+pub(crate) fn without_port(authority: &str) -> &str {
     match authority.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => authority,

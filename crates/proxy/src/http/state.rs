@@ -6,6 +6,7 @@ use std::task::Waker;
 
 use crate::h1::Scratch;
 use crate::h2;
+use crate::http::auth::Passwords;
 use crate::upstream::IdlePool;
 
 /// One worker's state for HTTP. Lives on its thread.
@@ -17,6 +18,8 @@ pub(crate) struct HttpState {
     pub(crate) idle: IdlePool,
     /// Connections to tasks that many requests use.
     pub(crate) h2: h2::Connections,
+    /// Outcomes of password checks.
+    pub(crate) passwords: Passwords,
     stopping: Cell<bool>,
     present: RefCell<Present>,
 }
@@ -34,6 +37,7 @@ impl HttpState {
             scratch: RefCell::new(Scratch::new()),
             idle: IdlePool::default(),
             h2: h2::Connections::default(),
+            passwords: Passwords::new(),
             stopping: Cell::new(false),
             present: RefCell::default(),
         }

@@ -76,8 +76,8 @@ pub enum Decision {
 
 /// Told of everything that is looked at on the way to a decision; in the data path nothing listens.
 pub(crate) trait Trace {
-    /// A rule of a host pattern was looked at.
-    fn rule(&mut self, _host: &HostPattern, _rule: &Rule, _met: bool) {}
+    /// A rule of a host pattern was looked at: whether the path is its, and whether it decides.
+    fn rule(&mut self, _host: &HostPattern, _rule: &Rule, _path_met: bool, _met: bool) {}
     /// The listener was found.
     fn listener(&mut self, _route: &ServiceRoute) {}
 }
@@ -168,8 +168,9 @@ fn first_met<'t>(
     trace: &mut impl Trace,
 ) -> Option<&'t Arc<Pool>> {
     host.rules.iter().find_map(|rule| {
-        let pool = if rule.matches(path) { rule.share(random) } else { None };
-        trace.rule(&host.host, rule, pool.is_some());
+        let path_met = rule.matches(path);
+        let pool = if path_met { rule.share(random) } else { None };
+        trace.rule(&host.host, rule, path_met, pool.is_some());
         pool
     })
 }

@@ -12,6 +12,7 @@
 mod budget;
 mod builder;
 mod decide;
+mod explain;
 mod hosts;
 mod merge;
 mod pick;
@@ -24,6 +25,8 @@ mod test_world;
 
 pub use builder::{Notices, TableBuilder};
 pub use decide::{Decision, Front, Headers, Request, admit, decide};
+pub(crate) use explain::explain;
+pub use explain::{CandidateLook, Explanation, PickLook, RuleLook, ServiceLook};
 pub use hosts::{HostRules, HostTable, Rule, Share};
 pub(crate) use pick::{Look, Pick};
 pub(crate) use pool::PoolState;

@@ -29,6 +29,8 @@ pub(crate) struct Look<'a> {
     pub(crate) affinity: &'a Affinity<'a>,
     /// Endpoints that were tried for this request.
     pub(crate) tried: &'a [Arc<Endpoint>],
+    /// Only a look: nobody's turn is over.
+    pub(crate) peek: bool,
     /// Milliseconds on the workers' clock; read only when needed.
     pub(crate) now: &'a dyn Fn() -> u64,
     /// A random number from 0 to n - 1.
@@ -91,7 +93,6 @@ impl Pool {
     }
 
     /// Why a candidate would not be taken now; `None` = it may be.
-    #[allow(dead_code)] // For explanations.
     pub(crate) fn left_out(&self, candidate: &Candidate, look: &Look<'_>) -> Option<Reason> {
         if candidate.withheld.is_some() {
             return candidate.withheld;
@@ -182,9 +183,7 @@ impl<'p> View<'p, '_> {
         let below = |n: u32| (self.look.below)(n);
         let load = |position: usize| Some(self.taking_part(position)?.endpoint.active());
         let position = match &self.pool.rules.balance {
-            Balance::RoundRobin => {
-                round_robin(count, self.pool.state.turn.fetch_add(1, Relaxed), takes_part)
-            }
+            Balance::RoundRobin => round_robin(count, self.turn(), takes_part),
             Balance::LeastConnections => least_connections((0..count).map(load), below),
             Balance::TwoChoices => two_choices(count, below, |position| self.cost(position)),
             Balance::Hash(by) => {
@@ -206,6 +205,11 @@ impl<'p> View<'p, '_> {
             self.get(*position).is_some_and(|c| c.endpoint.sticky().as_bytes() == cookie)
         };
         self.taking_part((0..self.len()).find(named)?)
+    }
+
+    fn turn(&self) -> u32 {
+        let turn = &self.pool.state.turn;
+        if self.look.peek { turn.load(Relaxed) } else { turn.fetch_add(1, Relaxed) }
     }
 
     fn cost(&self, position: usize) -> Option<f32> {

@@ -11,6 +11,7 @@ use waymark_routing::PortRouting;
 use super::budget::RetryBudget;
 use super::queue::Queue;
 use super::table::ListenKey;
+use crate::http::latency::Latency;
 use crate::usage::Endpoint;
 
 /// One port of one app, or of apps that are merged into one (blue/green).
@@ -131,6 +132,8 @@ pub struct PoolCounters {
     pub held: AtomicU64,
     /// Requests or connections that got no task.
     pub refused: AtomicU64,
+    /// How long requests took, from their head to the end of their answer.
+    pub latency: Latency,
 }
 
 /// What goes on when a pool is made anew.

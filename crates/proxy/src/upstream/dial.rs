@@ -12,8 +12,6 @@ use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use super::Stream;
-
 /// Why there is no connection.
 #[derive(Debug, Error)]
 pub(crate) enum DialError {
@@ -43,7 +41,7 @@ impl From<io::Error> for DialError {
 }
 
 /// Connects within the limit. A connection that was reset at once counts as refused.
-pub(crate) async fn dial(address: SocketAddr, limit: Duration) -> Result<Stream, DialError> {
+pub(crate) async fn dial(address: SocketAddr, limit: Duration) -> Result<TcpStream, DialError> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
     socket.set_tcp_nodelay(true)?;
     match socket.connect(&address.into()) {
@@ -63,5 +61,5 @@ pub(crate) async fn dial(address: SocketAddr, limit: Duration) -> Result<Stream,
         let error = stream.take_error()?;
         return Err(error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()).into());
     }
-    Ok(Stream::Plain(stream))
+    Ok(stream)
 }

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use waymark_routing::PortRouting;
 
 use super::Stream;
+use crate::route::{Pool, Reason};
 use crate::usage::Endpoint;
 use crate::worker::Worker;
 
@@ -44,6 +45,7 @@ struct Idle {
 #[derive(Debug)]
 struct Shelf {
     endpoint: Arc<Endpoint>,
+    pool: Arc<Pool>,
     /// The one used last stands last.
     idle: Vec<Idle>,
 }
@@ -97,7 +99,7 @@ impl IdlePool {
     pub(crate) fn put(
         &self,
         endpoint: &Arc<Endpoint>,
-        rules: &Arc<PortRouting>,
+        pool: &Arc<Pool>,
         stream: Stream,
         keep: Keep,
         descriptors: &Arc<Semaphore>,
@@ -107,12 +109,11 @@ impl IdlePool {
         if keep.time.is_zero() || shelves.len() >= MOST_ENDPOINTS {
             return;
         }
-        let shelf = shelves
-            .entry(key(endpoint))
-            .or_insert_with(|| Shelf { endpoint: endpoint.clone(), idle: Vec::new() });
+        let new = || Shelf { endpoint: endpoint.clone(), pool: pool.clone(), idle: Vec::new() };
+        let shelf = shelves.entry(key(endpoint)).or_insert_with(new);
         if shelf.idle.len() < keep.most {
             let since = Instant::now();
-            let (until, rules) = (since + keep.time, rules.clone());
+            let (until, rules) = (since + keep.time, pool.rules.clone());
             shelf.idle.push(Idle { stream, since, until, rules, _descriptor: descriptor });
         }
     }
@@ -123,10 +124,10 @@ impl IdlePool {
     }
 
     /// Closes what is dead or too old, and everything to endpoints that `serves` says no to.
-    pub(crate) fn sweep(&self, mut serves: impl FnMut(&Arc<Endpoint>) -> bool) {
+    pub(crate) fn sweep(&self, mut serves: impl FnMut(&Arc<Pool>, &Arc<Endpoint>) -> bool) {
         let now = Instant::now();
         self.shelves.borrow_mut().retain(|_, shelf| {
-            if serves(&shelf.endpoint) {
+            if serves(&shelf.pool, &shelf.endpoint) {
                 shelf.idle.retain_mut(|idle| now < idle.until && is_alive(&mut idle.stream));
             } else {
                 shelf.idle.clear();
@@ -145,11 +146,16 @@ fn is_alive(stream: &mut Stream) -> bool {
     matches!(polled, Poll::Pending)
 }
 
-/// Sweeps the worker's idle connections now and then, and whenever its table changes. `serves` says
-/// whether the endpoint still gets something new.
-pub(crate) async fn keep_swept(worker: Rc<Worker>, serves: fn(&Worker, &Arc<Endpoint>) -> bool) {
+/// Sweeps the worker's idle connections now and then, and whenever its table has changed.
+pub(crate) async fn keep_swept(worker: Rc<Worker>) {
     loop {
         let _ = timeout(SWEEP, worker.table_changed.notified()).await;
-        worker.http.idle.sweep(|endpoint| serves(&worker, endpoint));
+        let table = worker.table().clone();
+        worker.http.idle.sweep(|pool, endpoint| {
+            let Some(pool) = table.present(pool) else { return false };
+            let mut candidates = pool.candidates.iter();
+            let found = candidates.find(|candidate| Arc::ptr_eq(&candidate.endpoint, endpoint));
+            found.is_some_and(|candidate| candidate.withheld != Some(Reason::Draining))
+        });
     }
 }

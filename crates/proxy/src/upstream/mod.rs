@@ -7,6 +7,7 @@
 
 mod dial;
 mod idle;
+mod open;
 
 use std::io;
 use std::pin::Pin;
@@ -18,6 +19,7 @@ use tokio::net::TcpStream;
 use crate::l4::Side;
 pub(crate) use dial::{DialError, dial};
 pub(crate) use idle::{IdlePool, Keep, keep_swept};
+pub(crate) use open::{ALPN_H1, Opening, open};
 
 /// A connection to a task.
 #[derive(Debug)]
@@ -25,7 +27,6 @@ pub(crate) enum Stream {
     /// As it is.
     Plain(TcpStream),
     /// In TLS.
-    #[allow(dead_code)] // Dialled in clear only, so far.
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
 }
 

@@ -1,6 +1,8 @@
 //! A catalog to write, backends to route to, and a proxy between them, on loopback.
 #![allow(dead_code)] // Each test program uses its part.
 
+pub mod http;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;

@@ -140,8 +140,7 @@ impl Follower {
 
     /// Publishes what changed.
     pub fn publish(&mut self) {
-        let known = self.hosts.known();
-        let mut changes = self.state.changes(&known);
+        let mut changes = self.state.changes(&self.hosts);
         let present = self.reader.latest();
         changes.retain(|(id, entry)| present.apps.get(id).map(|e| &**e) != entry.as_ref());
         if !changes.is_empty() {

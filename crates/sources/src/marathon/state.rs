@@ -36,6 +36,8 @@ pub(super) struct Patience {
 pub(super) struct State {
     framework: Arc<str>,
     apps: BTreeMap<AppId, Followed>,
+    /// Apps that lists leave out, or whose tasks they do, and since when.
+    doubted: BTreeMap<AppId, Instant>,
     /// Apps whose entry is to be made anew.
     dirty: BTreeSet<AppId>,
     /// Why the last word about an app was of no use.
@@ -52,8 +54,6 @@ struct Followed {
     /// What was said of it; `None` while only what was published before the start is known.
     facts: Option<AppFacts>,
     memory: HashMap<TaskId, Memory>,
-    /// Since when lists leave it, or its tasks, out.
-    doubted: Option<Instant>,
 }
 
 /// The answer to a question about one app.
@@ -70,6 +70,7 @@ impl State {
         State {
             framework: Arc::from(framework),
             apps: BTreeMap::new(),
+            doubted: BTreeMap::new(),
             dirty: BTreeSet::new(),
             problems: BTreeMap::new(),
             range,
@@ -100,7 +101,7 @@ impl State {
 
     /// Apps that lists leave out, or whose tasks they do, and that are kept for now.
     pub fn doubted(&self) -> usize {
-        self.apps.values().filter(|app| app.doubted.is_some()).count()
+        self.doubted.len()
     }
 
     /// Says which framework the apps belong to.
@@ -169,9 +170,7 @@ impl State {
 
     /// The last word about an app is of no use; what was known of it stays.
     pub fn misunderstood(&mut self, id: AppId, reason: String) {
-        if let Some(app) = self.apps.get_mut(&id) {
-            app.doubted = None;
-        }
+        self.doubted.remove(&id);
         self.problems.insert(id, reason);
     }
 
@@ -186,16 +185,15 @@ impl State {
 
     /// Until when what a list leaves out is kept; `None` when it has been left out long enough.
     fn doubt(&mut self, id: &AppId, now: Instant, patience: Duration) -> Option<Instant> {
-        let app = self.apps.get_mut(id)?;
-        let until = *app.doubted.get_or_insert(now) + patience;
+        let until = *self.doubted.entry(id.clone()).or_insert(now) + patience;
         (until > now).then_some(until)
     }
 
     fn take(&mut self, facts: AppFacts) {
         let id = facts.id.clone();
         self.problems.remove(&id);
+        self.doubted.remove(&id);
         let app = self.apps.entry(id.clone()).or_default();
-        app.doubted = None;
         if app.facts.as_ref() == Some(&facts) {
             return;
         }
@@ -214,6 +212,7 @@ impl State {
 
     fn forget(&mut self, id: &AppId) {
         self.problems.remove(id);
+        self.doubted.remove(id);
         let Some(app) = self.apps.remove(id) else { return };
         self.dirty.insert(id.clone());
         if app.facts.as_ref().and_then(wanted_ports).is_some() {

@@ -4,5 +4,6 @@
 mod fake;
 mod faults;
 mod following;
+mod security;
 #[path = "../server/mod.rs"]
 mod server;

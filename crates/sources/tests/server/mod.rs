@@ -1,5 +1,7 @@
 //! A server that answers as a test says, by hand-made HTTP, so that it can answer wrongly, too.
 
+pub mod certificates;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

@@ -1,0 +1,68 @@
+//! A connection to a task as the rules of its pool want it: dialled, announced by a PROXY header,
+//! encrypted.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+use waymark_routing::{Backend, BackendTls};
+
+use super::{DialError, Stream, dial};
+use crate::proxy_protocol::{self, Addresses};
+use crate::tls::server_name;
+use crate::worker::Worker;
+
+/// HTTP/1.1, as TLS names it (RFC 7301).
+pub(crate) const ALPN_H1: &[&[u8]] = &[b"http/1.1"];
+
+/// Where a connection goes, and whose it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opening<'a> {
+    /// The task.
+    pub(crate) address: SocketAddr,
+    /// How tasks of its pool are spoken to.
+    pub(crate) backend: &'a Backend,
+    /// The client and where it connected to, for the PROXY header.
+    pub(crate) client: Addresses,
+    /// The protocols that are offered in TLS.
+    pub(crate) alpn: &'static [&'static [u8]],
+    /// How long all of it may take.
+    pub(crate) limit: Duration,
+}
+
+/// Opens it. The time-out counts as the task's fault, and so does what is wrong with its TLS.
+pub(crate) async fn open(worker: &Worker, opening: &Opening<'_>) -> Result<Stream, DialError> {
+    let deadline = Instant::now() + opening.limit;
+    let mut stream = dial(opening.address, opening.limit).await?;
+    let late = |_| DialError::Task(io::ErrorKind::TimedOut.into());
+    if let Some(version) = opening.backend.send_proxy {
+        let header = proxy_protocol::write(version, opening.client);
+        timeout_at(deadline, stream.write_all(&header)).await.map_err(late)??;
+    }
+    match &opening.backend.tls {
+        None => Ok(Stream::Plain(stream)),
+        Some(tls) => {
+            let secured = secure(worker, opening, tls, stream);
+            timeout_at(deadline, secured).await.map_err(late)?
+        }
+    }
+}
+
+/// Shakes hands with the task. A task is known by its address unless a label names it.
+async fn secure(
+    worker: &Worker,
+    opening: &Opening<'_>,
+    tls: &BackendTls,
+    stream: TcpStream,
+) -> Result<Stream, DialError> {
+    let now = std::time::Instant::now();
+    let refused = |error: crate::tls::ConnectorError| DialError::Task(io::Error::other(error));
+    let config = worker.shared.connectors.connector(tls, opening.alpn, now).map_err(refused)?;
+    let name = server_name(tls, &opening.address.ip().to_string()).map_err(refused)?;
+    let stream = TlsConnector::from(config).connect(name, stream).await.map_err(DialError::Task)?;
+    Ok(Stream::Tls(Box::new(stream)))
+}
