@@ -10,14 +10,15 @@
 //!
 //! * `route` turns the catalog into routes, at the cost of what changed, and decides by them;
 //! * `worker` is one thread with its own event loop; a listener and a connection belong to one;
-//! * `listen` binds, accepts and dispatches; `l4` relays connections as they are;
+//! * `listen` binds, accepts and dispatches; `l4` relays connections as they are,
+//!   `udp` datagrams; `handover` gives the sockets to the next process;
 //! * `tls` ends TLS with clients by certificates that are watched, and verifies tasks;
 //! * `acquire` finds a task that may take one more, waiting for one if it must;
 //! * `balance` picks among tasks, purely;
 //! * `usage` counts connections per task, which `output` reports to whoever drains a task.
 //!
 //! Nothing here decides which task is healthy, speaks to the control plane, or keeps a connection
-//! from running because the catalog changed. UDP services get no listener: only TCP is relayed.
+//! from running because the catalog changed.
 
 mod acquire;
 mod balance;
@@ -36,6 +37,7 @@ pub mod proxy_protocol;
 pub mod route;
 mod stats;
 pub mod tls;
+mod udp;
 mod upstream;
 mod usage;
 mod worker;

@@ -23,7 +23,7 @@ use crate::output::ProxyOutput;
 use crate::route::{
     self, Affinity, Explanation, Exposure, Front, Notices, RouteTable, TableBuilder,
 };
-use crate::stats::{PortStats, Totals, listener_stats, port_stats};
+use crate::stats::{PortStats, Totals, listener_stats, port_stats, udp_stats};
 use crate::tls::Certificates;
 use crate::usage::Usage;
 use crate::worker::{Accepted, Shared, Worker};
@@ -115,6 +115,12 @@ impl Proxy {
     pub fn stats(&self) -> Vec<PortStats> {
         let table = self.tables.borrow().clone();
         port_stats(&table)
+    }
+
+    /// Every service port of UDP, in order; its connections are sessions.
+    pub fn udp_stats(&self) -> Vec<PortStats> {
+        let table = self.tables.borrow().clone();
+        udp_stats(&table)
     }
 
     /// The shared ports that are listened on, by what comes in there.

@@ -103,6 +103,11 @@ pub(crate) fn port_stats(table: &RouteTable) -> Vec<PortStats> {
     table.listeners.values().filter(|r| !r.key.udp).map(|route| one_port(route)).collect()
 }
 
+/// The service ports of UDP, in order.
+pub(crate) fn udp_stats(table: &RouteTable) -> Vec<PortStats> {
+    table.listeners.values().filter(|r| r.key.udp).map(|route| one_port(route)).collect()
+}
+
 /// A listener alone, without apps and tasks.
 pub(crate) fn listener_stats(port: &Port) -> PortStats {
     let counters = &port.counters;

@@ -29,12 +29,13 @@ use crate::http::access_log::AccessLog;
 use crate::http::counters::HttpCounters;
 use crate::http::state::HttpState;
 use crate::limits::descriptor_budget;
-use crate::listen::{Conn, Listeners, Open, Slot, Sockets, Sources, dispatch};
+use crate::listen::{Conn, Listeners, Open, Slot, Sockets, Sources, Terminators, dispatch};
 use crate::output::ProxyOutput;
 use crate::port::{Port, count};
 use crate::route::{Front, ListenKey, RouteTable};
 use crate::stats::Totals;
 use crate::tls::{Certificates, Connectors, Terminator};
+use crate::udp;
 use crate::upstream;
 
 /// What all workers share: settings, limits and sums.
@@ -258,6 +259,10 @@ pub(crate) struct Worker {
     table: RefCell<Arc<RouteTable>>,
     /// Whether this worker accepts nothing any more and lets what it has come to an end.
     stopping: watch::Sender<bool>,
+    /// TLS of service ports.
+    pub(crate) terminators: Terminators,
+    /// What datagrams are read into, once there are any. Empty between two events.
+    pub(crate) datagrams: RefCell<Option<udp::Room>>,
     /// Wakes the clients that are held, when the table has changed.
     pub(crate) table_changed: Notify,
     random: RefCell<SmallRng>,
@@ -279,6 +284,8 @@ impl Worker {
             tables,
             table: RefCell::default(),
             stopping: watch::Sender::new(false),
+            terminators: Terminators::default(),
+            datagrams: RefCell::default(),
             table_changed: Notify::new(),
             random: RefCell::new(SmallRng::seed_from_u64(rand::random())),
             buffer: RefCell::new(vec![0; BUFFER_LEN].into_boxed_slice()),
@@ -315,10 +322,10 @@ impl Worker {
                 }
             }
         };
+        self.stopping.send_replace(true);
         listeners.close_all().await;
         self.http.stop();
         drop(closed);
-        self.stopping.send_replace(true);
         while self.shared.load(self.index) > 0 && deadline.is_some_and(|d| Instant::now() < d) {
             tokio::time::sleep(STOP_POLL).await;
         }
@@ -330,6 +337,7 @@ impl Worker {
         let latest = self.tables.borrow().clone();
         if latest.version > self.table.borrow().version {
             self.table.replace(latest.clone());
+            self.terminators.follow(&latest);
             self.table_changed.notify_waiters();
         }
         latest

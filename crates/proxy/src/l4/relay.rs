@@ -77,7 +77,8 @@ impl<T: Side> Side for tokio_rustls::client::TlsStream<T> {
 }
 
 /// Relays until the connection has ended, and closes both sides. `prefix` has been read from the
-/// client before and goes to the server first. Nothing moving for `idle` ends it.
+/// client before and goes to the server first. Nothing moving for `idle` ends it. Returns the bytes
+/// from the client and to it; at the port they are counted as they move.
 pub(crate) async fn relay<C: Side, S: Side>(
     worker: &Worker,
     port: &Port,
@@ -85,7 +86,7 @@ pub(crate) async fn relay<C: Side, S: Side>(
     server: S,
     prefix: Vec<u8>,
     idle: Duration,
-) {
+) -> Moved {
     let mut relay = Relay::new(client, server, prefix);
     let quarter = idle / QUARTERS;
     let sleep = pin!(sleep(quarter));
@@ -103,6 +104,16 @@ pub(crate) async fn relay<C: Side, S: Side>(
         Some(Err(_)) => count(&port.counters.resets),
         None => count(&port.counters.idle_closed),
     }
+    Moved { bytes_in: relay.up.moved, bytes_out: relay.down.moved }
+}
+
+/// What a relay has moved.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moved {
+    /// Bytes from the client.
+    pub(crate) bytes_in: u64,
+    /// Bytes to the client.
+    pub(crate) bytes_out: u64,
 }
 
 struct Relay<C: Side, S: Side> {
@@ -123,6 +134,8 @@ struct Flow {
     kept: Vec<u8>,
     /// How much of `kept` the receiver has taken.
     written: usize,
+    /// Bytes read so far.
+    moved: u64,
     /// The receiver is to be flushed.
     unflushed: bool,
     /// The sender has ended its stream.
@@ -209,6 +222,7 @@ impl Transfer<'_> {
             flow.at_end = data.is_empty();
             if !data.is_empty() {
                 *self.moved = true;
+                flow.moved += data.len() as u64;
                 self.bytes.fetch_add(data.len() as u64, Relaxed);
                 flow.write(cx, to, data)?;
             }

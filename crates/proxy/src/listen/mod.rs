@@ -9,39 +9,36 @@
 //! listener never touches the connections it has accepted.
 
 mod acceptor;
+mod bind;
 pub mod client_hello;
 mod conn;
 pub(crate) mod dispatch;
 mod first_bytes;
 mod sockets;
 mod sources;
+mod terminators;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use imbl::ordmap::DiffItem;
 use nix::errno::Errno;
-use socket2::{Domain, Socket, TcpKeepalive, Type};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tracing::{info, warn};
 
-use crate::config::{ACCEPT_PAUSE, ACCEPT_RETRY, LISTEN_BACKLOG, REBIND};
+use crate::config::{ACCEPT_PAUSE, ACCEPT_RETRY, REBIND};
 use crate::port::{Port, count};
-use crate::route::{Front, ListenKey, RouteTable};
+use crate::route::{ListenKey, RouteTable};
 use crate::stats::ListenerState;
+use crate::udp;
 use crate::worker::{Shared, Worker};
-use acceptor::Acceptor;
+use bind::{Bound, BoundTcp, Place, bind};
 pub(crate) use conn::{Conn, Open, Slot};
 pub use sockets::{SocketKey, Sockets};
 pub(crate) use sources::Sources;
-
-/// How often an idle client is asked whether it is still there, until it counts as gone.
-const PROBES: u32 = 4;
+pub(crate) use terminators::Terminators;
 
 /// Ports opened in one go before connections get their turn again.
 const OPEN_AT_ONCE: usize = 32;
@@ -53,13 +50,6 @@ pub(crate) struct Listeners {
     fronts: Vec<JoinHandle<()>>,
     followed: Arc<RouteTable>,
     open: HashMap<ListenKey, JoinHandle<()>, foldhash::fast::RandomState>,
-}
-
-/// A bound port with its descriptor's permit.
-struct Bound {
-    listener: Arc<Acceptor>,
-    address: SocketAddr,
-    _descriptor: OwnedSemaphorePermit,
 }
 
 impl Listeners {
@@ -99,7 +89,7 @@ impl Listeners {
             }
         }
         self.close(removed).await;
-        added.retain(|(key, _)| !key.udp && self.worker.owns(key.port));
+        added.retain(|(key, _)| self.worker.owns(key.port));
         for (n, (key, port)) in added.into_iter().enumerate() {
             self.open(key, port);
             if n % OPEN_AT_ONCE == OPEN_AT_ONCE - 1 {
@@ -108,10 +98,12 @@ impl Listeners {
         }
     }
 
-    /// Closes every listener.
+    /// Closes every listener. Those of UDP stop by themselves when the worker is stopping, and end
+    /// with their last session.
     pub(crate) async fn close_all(&mut self) {
         let mut all = std::mem::take(&mut self.fronts);
-        all.extend(self.open.drain().map(|(_, listener)| listener));
+        let tcp = self.open.drain().filter(|(key, _)| !key.udp);
+        all.extend(tcp.map(|(_, listener)| listener));
         close(all).await;
     }
 
@@ -121,8 +113,10 @@ impl Listeners {
 
     fn open(&mut self, key: ListenKey, port: &Arc<Port>) {
         let shared = &self.worker.shared;
-        let taken = shared.fronts.iter().any(|front| front.number == port.number);
-        if taken || shared.config.reserved_ports.contains(&port.number) {
+        let listen = shared.config.listen;
+        let same_ip = key.ip.is_none_or(|ip| ip == listen || listen.is_unspecified());
+        let taken = !key.udp && shared.fronts.iter().any(|front| front.number == port.number);
+        if (taken && same_ip) || shared.config.reserved_ports.contains(&port.number) {
             warn!(port = port.number, "service port not listened on: Waymark itself needs it");
             port.set_listener(ListenerState::Reserved);
             return;
@@ -133,7 +127,7 @@ impl Listeners {
 
     /// Binds at once, so that the state is known when this returns, and accepts from then on.
     fn start(&self, port: &Arc<Port>) -> JoinHandle<()> {
-        let source = PortSource::new(port);
+        let source = Place::of(port);
         let bound = bind(&self.worker.shared, &source);
         match &bound {
             Ok(_) => port.set_listener(ListenerState::Listening),
@@ -155,41 +149,8 @@ async fn close(closing: Vec<JoinHandle<()>>) {
     }
 }
 
-/// Where a listener finds what it counts at.
-struct PortSource {
-    number: u16,
-    /// The address, if not the configured one.
-    ip: Option<IpAddr>,
-    found: Found,
-}
-
-enum Found {
-    /// Of a shared port: here.
-    Here(Arc<Port>),
-    /// Of a service port: in the table, with which it goes.
-    InTable(ListenKey),
-}
-
-impl PortSource {
-    fn new(port: &Arc<Port>) -> PortSource {
-        match port.front {
-            Front::Service(key) => {
-                PortSource { number: key.port, ip: key.ip, found: Found::InTable(key) }
-            }
-            _ => PortSource { number: port.number, ip: None, found: Found::Here(port.clone()) },
-        }
-    }
-
-    fn port(&self, worker: &Worker) -> Option<Arc<Port>> {
-        match &self.found {
-            Found::Here(port) => Some(port.clone()),
-            Found::InTable(key) => worker.port(key),
-        }
-    }
-}
-
 /// Binds until it succeeds, then accepts until aborted.
-async fn listen(worker: Rc<Worker>, source: PortSource, mut bound: io::Result<Bound>) {
+async fn listen(worker: Rc<Worker>, source: Place, mut bound: io::Result<Bound>) {
     let (mut pause, longest) = REBIND;
     let bound = loop {
         match bound {
@@ -207,47 +168,14 @@ async fn listen(worker: Rc<Worker>, source: PortSource, mut bound: io::Result<Bo
             Err(reason) => port.set_listener(ListenerState::Failed(reason.to_string())),
         }
     };
-    accept(&worker, &source, &bound).await;
-}
-
-fn bind(shared: &Shared, source: &PortSource) -> io::Result<Bound> {
-    let descriptor = shared.descriptors.clone().try_acquire_owned().map_err(|_| {
-        io::Error::other("no file descriptor left for it (raise the limit: ulimit -n)")
-    })?;
-    let address = SocketAddr::new(source.ip.unwrap_or(shared.config.listen), source.number);
-    let key = SocketKey::Tcp(address);
-    let socket = match shared.sockets.take(&key) {
-        Some(inherited) => Socket::from(inherited),
-        None => bound_socket(address, shared.config.limits.peer_timeout)?,
-    };
-    // The backlog of an inherited socket may be another one.
-    socket.listen(LISTEN_BACKLOG)?;
-    let listener = Arc::new(Acceptor::new(socket.into())?);
-    shared.sockets.opened(key, &listener);
-    Ok(Bound { listener, address, _descriptor: descriptor })
-}
-
-fn bound_socket(address: SocketAddr, peer_timeout: Duration) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(!address.ip().is_unspecified())?;
+    match (bound, source.key()) {
+        (Bound::Tcp(bound), _) => accept(&worker, &source, &bound).await,
+        (Bound::Udp(bound), Some(key)) => udp::serve(worker, key, bound.socket).await,
+        (Bound::Udp(_), None) => {}
     }
-    // A port whose old connections still linger can be listened on; one with a listener cannot.
-    socket.set_reuse_address(true)?;
-    // Accepted sockets inherit what is set here: some system calls less for each.
-    socket.set_tcp_nodelay(true)?;
-    // No limit for unacknowledged bytes (TCP_USER_TIMEOUT): it would also end the connection of a
-    // client that is there and reads nothing for a while, as a paused one does.
-    let probes = TcpKeepalive::new()
-        .with_time(peer_timeout)
-        .with_interval(peer_timeout / PROBES)
-        .with_retries(PROBES);
-    socket.set_tcp_keepalive(&probes)?;
-    socket.bind(&address.into())?;
-    Ok(socket)
 }
 
-async fn accept(worker: &Rc<Worker>, source: &PortSource, bound: &Bound) {
+async fn accept(worker: &Rc<Worker>, source: &Place, bound: &BoundTcp) {
     let shared = &worker.shared;
     loop {
         match bound.listener.accept().await {
