@@ -21,6 +21,7 @@
 //! from running because the catalog changed.
 
 mod acquire;
+pub mod admin;
 mod balance;
 mod config;
 mod h1;

@@ -150,6 +150,11 @@ impl Proxy {
         route::explain(&table, request, affinity, now, rand::random())
     }
 
+    /// Milliseconds on the workers' clock.
+    pub(crate) fn clock_ms(&self) -> u64 {
+        self.shared.clock_ms()
+    }
+
     /// The present route table.
     pub fn table(&self) -> Arc<RouteTable> {
         self.tables.borrow().clone()

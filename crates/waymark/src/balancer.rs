@@ -1,10 +1,19 @@
 //! The load balancer as settings describe it, for `run` and `lb` alike.
 
-use waymark_proxy::{AccessLogFormat, ActiveChecks, Groups, HealthPolicy, Limits, ProxyConfig};
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use waymark_proxy::admin::Admin;
+use waymark_proxy::{
+    AccessLogFormat, ActiveChecks, Groups, HealthPolicy, Limits, ProxyConfig, RouteTable,
+};
 
 use crate::fronts::Fronts;
+use crate::run::StartError;
 use crate::settings::traffic::{self, AccessLog};
-use crate::settings::{Loaded, Role, Settings};
+use crate::settings::{Loaded, Role, Settings, Source};
 
 /// What the load balancer is told. `taken` are all ports that Waymark itself listens on.
 pub fn proxy_config(loaded: &Loaded, fronts: &Fronts, taken: Vec<u16>) -> ProxyConfig {
@@ -85,6 +94,67 @@ fn access_log(s: &Settings) -> Option<waymark_proxy::AccessLog> {
 fn number(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
+
+/// The settings that apply, one a line, secrets left out.
+pub fn describe(loaded: &Loaded) -> String {
+    let mut text = format!(
+        "# waymark {}\n# There is no haproxy.cfg: routes follow from the apps' labels and stand in \
+         /v1/routes.\n",
+        loaded.role.name()
+    );
+    for (name, value) in &loaded.shown {
+        let source = loaded.sources.get(name).filter(|source| **source != Source::Default);
+        let source = source.map_or(String::new(), |source| format!("  # {source}"));
+        text.push_str(&format!("{name} = {value:?}{source}\n"));
+    }
+    text
+}
+
+/// The stats port, served.
+pub struct StatsServer {
+    serving: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+impl StatsServer {
+    /// Serves it on the current runtime.
+    pub fn start(admin: Arc<Admin>, listener: TcpListener) -> Result<StatsServer, StartError> {
+        let listener = tokio::net::TcpListener::from_std(listener)
+            .map_err(|e| StartError(format!("stats-port: {e}")))?;
+        let (stop, stopping) = oneshot::channel();
+        let serving = tokio::spawn(admin.serve(listener, async {
+            // A dropped sender means the same.
+            let _ = stopping.await;
+        }));
+        Ok(StatsServer { serving, stop })
+    }
+
+    /// Ends it: what is being answered is answered.
+    pub async fn stop(self) {
+        // It may have ended by itself.
+        let _ = self.stop.send(());
+        let _ = self.serving.await;
+    }
+}
+
+/// What users should know of the routes: labels that are wrong or have no effect, one sentence an
+/// app.
+pub fn warnings(table: &RouteTable) -> Vec<String> {
+    let quarantined = table.quarantined.iter().map(|(app, quarantined)| {
+        let errors: Vec<String> = quarantined.errors.iter().map(ToString::to_string).collect();
+        let effect =
+            if quarantined.kept { "its last good routes stay" } else { "it has no routes" };
+        format!("{app}: {}; {effect}", errors.join("; "))
+    });
+    let unapplied = table.unapplied.iter().map(|(app, labels)| {
+        let labels: Vec<&str> = labels.iter().map(|unapplied| unapplied.label.as_str()).collect();
+        format!("{app}: labels without effect: {}", labels.join(", "))
+    });
+    quarantined.chain(unapplied).take(MAX_WARNINGS).collect()
+}
+
+/// The most of these that are told at once; `/v1/quarantine` has all.
+const MAX_WARNINGS: usize = 100;
 
 /// Two file descriptors go with each connection.
 const FILES_EACH: u64 = 2;

@@ -1,8 +1,13 @@
 //! What the API is told by the program that runs it, and its limits.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Response;
+use http_body_util::Full;
 use serde::Serialize;
 use waymark_catalog::Outputs;
 use waymark_executors::Executor;
@@ -13,6 +18,11 @@ pub type MetricsSource = Box<dyn Fn(&mut String) + Send + Sync>;
 pub type WarningSource = Box<dyn Fn() -> Vec<String> + Send + Sync>;
 /// Says how each service port's listener is.
 pub type ListenerSource = Box<dyn Fn() -> Vec<ListenerStatus> + Send + Sync>;
+
+/// Another part's answer.
+pub type View = Pin<Box<dyn Future<Output = Option<Response<Full<Bytes>>>> + Send>>;
+/// Answers `GET` for a path and query that the API itself does not know; `None` = nor does it.
+pub type ViewSource = Box<dyn Fn(&str, Option<&str>) -> View + Send + Sync>;
 
 /// What the API needs to know besides the state.
 pub struct ApiConfig {
@@ -30,6 +40,8 @@ pub struct ApiConfig {
     pub warnings: Vec<WarningSource>,
     /// Metrics of other parts (DNS, load balancer), for `/metrics`.
     pub extra_metrics: Vec<MetricsSource>,
+    /// Answers of another part (the load balancer's routes).
+    pub views: Option<ViewSource>,
     /// The limits.
     pub limits: ApiLimits,
 }
@@ -45,6 +57,7 @@ impl ApiConfig {
             listeners: Box::new(Vec::new),
             warnings: Vec::new(),
             extra_metrics: Vec::new(),
+            views: None,
             limits: ApiLimits::default(),
         }
     }

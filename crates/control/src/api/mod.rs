@@ -36,13 +36,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode, header};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::{Semaphore, watch};
 use waymark_marathon_api::ApiError;
 use waymark_model::{AppId, GroupId, PathId, Timestamp};
 
 pub use config::{
-    ApiConfig, ApiLimits, ListenerSource, ListenerStatus, MetricsSource, WarningSource,
+    ApiConfig, ApiLimits, ListenerSource, ListenerStatus, MetricsSource, View, ViewSource,
+    WarningSource,
 };
 pub use logs::{MAX_BYTES as MAX_LOG_BYTES, SIZE_HEADER as LOG_SIZE_HEADER};
 pub use server::serve;
@@ -101,7 +103,9 @@ impl Api {
         request: http::Request<Incoming>,
         peer: SocketAddr,
     ) -> Result<Answer, ApiError> {
-        let resource = Resource::find(request.uri().path()).ok_or_else(ApiError::no_route)?;
+        let Some(resource) = Resource::find(request.uri().path()) else {
+            return self.view(&request).await.ok_or_else(ApiError::no_route);
+        };
         let method = request.method().clone();
         let mut answer = if method == Method::OPTIONS {
             answer::empty(StatusCode::OK)
@@ -120,6 +124,14 @@ impl Api {
             answer.headers_mut().insert(header::ALLOW, allow);
         }
         Ok(answer)
+    }
+
+    /// Another part's answer to what is not known here.
+    async fn view(&self, request: &http::Request<Incoming>) -> Option<Answer> {
+        let views = self.config.views.as_ref();
+        let views = views.filter(|_| matches!(*request.method(), Method::GET | Method::HEAD))?;
+        let answer = views(request.uri().path(), request.uri().query()).await?;
+        Some(answer.map(BodyExt::boxed_unsync))
     }
 
     /// `GET` and `HEAD`.

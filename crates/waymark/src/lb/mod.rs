@@ -14,6 +14,7 @@
 pub mod compat;
 mod marathon;
 mod services;
+mod view;
 
 use clap::ArgMatches;
 use tokio::signal::unix::{Signal, SignalKind, signal};

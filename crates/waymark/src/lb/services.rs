@@ -1,22 +1,24 @@
 //! The parts at work: source ─► catalog ─► load balancer, and the stats port beside them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use waymark_catalog::{Reader, Writer};
 use waymark_proxy::Proxy;
+use waymark_proxy::admin::{Admin, AdminConfig};
 use waymark_sources::marathon::MarathonSource;
 
-use super::Command;
-use crate::balancer;
+use super::{Command, view};
+use crate::balancer::StatsServer;
 use crate::endpoints::Endpoints;
 use crate::fronts::Fronts;
 use crate::run::StartError;
 use crate::run::data_dir::DataDir;
 use crate::settings::Loaded;
+use crate::{balancer, metrics};
 
 /// How often it is looked whether the first routes are served.
 const LOOK: Duration = Duration::from_millis(20);
@@ -26,6 +28,7 @@ pub struct Services {
     source: JoinHandle<()>,
     refresh: Arc<Notify>,
     proxy: Arc<Proxy>,
+    stats: Option<StatsServer>,
     announcing: JoinHandle<()>,
     data: DataDir,
 }
@@ -36,7 +39,7 @@ impl Services {
         loaded: &Loaded,
         source: MarathonSource,
         data: DataDir,
-        fronts: Fronts,
+        mut fronts: Fronts,
     ) -> Result<Services, StartError> {
         let (writer, reader) = Writer::new(source.last_version());
         let config = balancer::proxy_config(loaded, &fronts, fronts.numbers().collect());
@@ -45,13 +48,21 @@ impl Services {
         let mut endpoints = Endpoints::of_this_process(String::new());
         fronts.tell(loaded.settings.listen, &mut endpoints);
         endpoints.api = endpoints.stats.clone().unwrap_or_default();
+        let stats = match fronts.stats.take() {
+            Some(listener) => {
+                let config = admin_config(loaded, &proxy, &source);
+                let admin = Arc::new(Admin::new(config, proxy.clone()));
+                Some(StatsServer::start(admin, listener)?)
+            }
+            None => None,
+        };
         info!(marathon = %loaded.settings.marathon.0.join(", "), "waiting for Marathon");
         let announcing = tokio::spawn(announce(proxy.clone(), reader, endpoints.clone()));
         let source = tokio::spawn(source.run(writer));
         if let Err(error) = endpoints.write(data.path()) {
             warn!(%error, "endpoints.json cannot be written");
         }
-        Ok(Services { source, refresh, proxy, announcing, data })
+        Ok(Services { source, refresh, proxy, stats, announcing, data })
     }
 
     /// Waits until the source has ended by itself, which it does only when it fails.
@@ -70,7 +81,7 @@ impl Services {
 
     /// Stops everything; connections may end by themselves until `grace` has passed.
     pub async fn stop(self, grace: Duration) {
-        let Services { source, proxy, announcing, data, .. } = self;
+        let Services { source, proxy, stats, announcing, data, .. } = self;
         if let Err(error) = Endpoints::remove(data.path()) {
             warn!(%error, "endpoints.json is left behind");
         }
@@ -80,6 +91,9 @@ impl Services {
             source.abort();
             // What it has not kept on disk yet it writes now.
             let _ = source.await;
+        }
+        if let Some(stats) = stats {
+            stats.stop().await;
         }
         if let Some(proxy) = Arc::into_inner(proxy) {
             proxy.stop(grace).await;
@@ -99,12 +113,36 @@ async fn announce(proxy: Arc<Proxy>, mut reader: Reader, endpoints: Endpoints) {
     while proxy.output().applied() < catalog.version {
         tokio::time::sleep(LOOK).await;
     }
+    let table = proxy.table();
     info!(
         apps = catalog.apps.len(),
+        services = table.pools.len(),
+        hosts = table.hosts.len(),
+        quarantined = table.quarantined.len(),
         http = endpoints.http.as_deref().unwrap_or("off"),
         https = endpoints.https.as_deref().unwrap_or("off"),
         appid = endpoints.appid.as_deref().unwrap_or("off"),
         stats = endpoints.stats.as_deref().unwrap_or("off"),
         "routing"
     );
+}
+
+fn admin_config(loaded: &Loaded, proxy: &Arc<Proxy>, source: &MarathonSource) -> AdminConfig {
+    let mut config = AdminConfig::new(env!("CARGO_PKG_VERSION"));
+    config.configuration = balancer::describe(loaded);
+    let (freshness, status) = (source.freshness(), source.status());
+    config.source = Box::new(move || {
+        view::source(&freshness.standing(Instant::now()), &status.report(), Instant::now())
+    });
+    let refresh = source.refresher();
+    config.refresh = Box::new(move || {
+        refresh.notify_one();
+        true
+    });
+    let (balancer, freshness, status) = (proxy.clone(), source.freshness(), source.status());
+    config.metrics.push(Box::new(move |out| {
+        metrics::proxy(out, &balancer);
+        metrics::marathon(out, &freshness.standing(Instant::now()), &status.report());
+    }));
+    config
 }

@@ -13,21 +13,24 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use waymark_catalog::{Output, Outputs};
-use waymark_control::api::{self, ApiConfig, ListenerStatus};
+use waymark_control::api::{self, ApiConfig, ListenerStatus, View};
 use waymark_control::core::Settings as CoreSettings;
 use waymark_control::store::Store;
 use waymark_control::{ControlConfig, ControlPlane, Handle, Running};
 use waymark_executors::{Executor, LocalConfig, LocalExecutor};
 use waymark_model::Agent;
+use waymark_proxy::admin::{Admin, AdminConfig};
 use waymark_proxy::{ListenerState, Proxy};
 
 use super::data_dir::DataDir;
 use super::listeners::{Listeners, host_ip};
 use super::names::Names;
 use super::{StartError, identity};
+use crate::balancer::StatsServer;
 use crate::settings::{Loaded, Settings};
 use crate::{balancer, metrics};
 
@@ -49,6 +52,7 @@ pub struct Services {
     pub proxy: Option<Arc<Proxy>>,
     control: Running,
     names: Option<Names>,
+    stats: Option<StatsServer>,
     api: JoinHandle<()>,
     stop_api: oneshot::Sender<()>,
 }
@@ -100,6 +104,14 @@ impl Services {
         config.version = env!("CARGO_PKG_VERSION").to_owned();
         config.outputs = outputs.clone();
         add_sources(&mut config, &control, names.as_ref(), proxy.clone());
+        let admin = proxy.clone().map(|proxy| admin(loaded, proxy));
+        if let Some(admin) = admin.clone() {
+            config.views = Some(Box::new(move |path, query| view(&admin, path, query)));
+        }
+        let stats = match (admin, listeners.fronts.stats) {
+            (Some(admin), Some(listener)) => Some(StatsServer::start(admin, listener)?),
+            _ => None,
+        };
         let listener = tokio::net::TcpListener::from_std(listeners.api)
             .map_err(|e| StartError(format!("api-port: {e}")))?;
         let control = control.start(executor.clone(), statuses, outputs.clone());
@@ -109,16 +121,19 @@ impl Services {
             // A dropped sender means the same.
             let _ = stopping.await;
         }));
-        Ok(Services { handle, outputs, executor, proxy, control, names, api, stop_api })
+        Ok(Services { handle, outputs, executor, proxy, control, names, stats, api, stop_api })
     }
 
     /// Stops everything in order.
     pub async fn stop(self, keep_tasks: bool) -> Result<(), StartError> {
-        let Services { control, names, api, stop_api, proxy, .. } = self;
+        let Services { control, names, stats, api, stop_api, proxy, .. } = self;
         // The API may have ended by itself.
         let _ = stop_api.send(());
         let _ = api.await;
         let stored = control.stop(keep_tasks).await;
+        if let Some(stats) = stats {
+            stats.stop().await;
+        }
         if let Some(proxy) = proxy.and_then(Arc::into_inner) {
             proxy.stop(STOP_GRACE).await;
         }
@@ -155,12 +170,28 @@ fn add_sources(
         }));
     }
     if let Some(proxy) = proxy {
-        let (listing, handle) = (proxy.clone(), control.handle());
+        let (listing, balancer, handle) = (proxy.clone(), proxy.clone(), control.handle());
         config.listeners = Box::new(move || listener_list(&listing, &handle));
         config.extra_metrics.push(Box::new(move |out| {
-            metrics::proxy(out, &proxy.stats(), proxy.totals());
+            metrics::proxy(out, &balancer);
         }));
+        config.warnings.push(Box::new(move || balancer::warnings(&proxy.table())));
     }
+}
+
+/// What is told at the stats port, and of routes at the API.
+fn admin(loaded: &Loaded, proxy: Arc<Proxy>) -> Arc<Admin> {
+    let mut config = AdminConfig::new(env!("CARGO_PKG_VERSION"));
+    config.configuration = balancer::describe(loaded);
+    config.source = Box::new(|| json!({ "kind": "waymark", "state": "fresh", "ageSeconds": 0 }));
+    let balancer = proxy.clone();
+    config.metrics.push(Box::new(move |out| metrics::proxy(out, &balancer)));
+    Arc::new(Admin::new(config, proxy))
+}
+
+fn view(admin: &Arc<Admin>, path: &str, query: Option<&str>) -> View {
+    let (admin, path, query) = (admin.clone(), path.to_owned(), query.map(str::to_owned));
+    Box::pin(async move { admin.view(&path, query.as_deref()).await })
 }
 
 /// How each service port's listener is, for the API.

@@ -52,7 +52,7 @@ impl Loaded {
                 http: OptionalPort::Off,
                 https: OptionalPort::Off,
                 appid: OptionalPort::Off,
-                stats: s.stats_port,
+                stats: OptionalPort::Off,
             },
             false => fronts,
         }
@@ -79,7 +79,7 @@ mod tests {
             (Role::Run, true, &[][..], &[8000, 8443, 9091, 9090][..]),
             (Role::Run, true, &any, &[80, 443, 9091, 9090]),
             (Role::Run, false, &any, &[8000, 8443, 9091, 9090]),
-            (Role::Run, false, &[("no-proxy", "true")], &[9090]),
+            (Role::Run, false, &[("no-proxy", "true")], &[]),
             (Role::Lb, false, &[], &[80, 443, 9091, 9090]),
             (Role::Lb, true, &[("listen", "127.0.0.1")], &[80, 443, 9091, 9090]),
             (Role::Lb, true, &[("dont-bind-http-https", "true")], &[9091, 9090]),

@@ -77,6 +77,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// Where each setting's value came from, by name.
     pub sources: BTreeMap<String, Source>,
+    /// What was given for each, by name; stars for secrets.
+    pub shown: BTreeMap<String, String>,
 }
 
 impl Loaded {
@@ -138,8 +140,15 @@ pub fn load(role: Role, flags: &Flags, around: &Surroundings) -> Result<Loaded, 
     }
     let sources =
         table.iter().zip(&texts).map(|(s, (_, source))| (s.name.clone(), source.clone())).collect();
+    let given = table.iter().zip(&texts).filter(|(setting, _)| setting.of.has(role));
+    let shown = given
+        .filter_map(|(setting, (text, _))| {
+            let text = if setting.secret { "***" } else { text.as_deref()? };
+            Some((setting.name.clone(), text.to_owned()))
+        })
+        .collect();
     let settings = Settings::build(&Texts { table, texts })?;
-    Ok(Loaded { role, root: around.root, settings, sources })
+    Ok(Loaded { role, root: around.root, settings, sources, shown })
 }
 
 fn default_text(

@@ -70,6 +70,8 @@ pub struct Setting {
     pub switch: bool,
     /// Whether the flag may be repeated and take several values, which add up.
     pub list: bool,
+    /// Whether values are shown nowhere.
+    pub secret: bool,
     /// Which commands have it.
     pub of: Of,
     /// The value when nobody sets it.
@@ -139,6 +141,7 @@ macro_rules! settings {
                 kind: <$type as Value>::KIND,
                 switch: <$type as Value>::SWITCH,
                 list: <$type as Value>::LIST,
+                secret: <$type as Value>::SECRET,
                 of: Of::$of,
                 default: $default,
                 section: $section,
@@ -334,7 +337,7 @@ settings! {
         mesos_dns_port: Option<Port> = Unset("it is not served"), "PORT";
     }
     "Listeners" Run {
-        /// Listen on no service ports, and on none of the ports below but the stats port.
+        /// Listen on no service ports, and on none of the ports below.
         no_proxy: bool = Text("false"), "BOOL";
     }
     "Listeners" Lb {

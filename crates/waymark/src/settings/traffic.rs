@@ -153,6 +153,7 @@ impl fmt::Debug for Secret {
 
 impl Value for Secret {
     const KIND: &'static str = "`user:password`";
+    const SECRET: bool = true;
 
     fn parse(text: &str) -> Result<Secret, String> {
         match text.split_once(':') {
@@ -185,6 +186,7 @@ impl fmt::Debug for ServiceAccount {
 
 impl Value for ServiceAccount {
     const KIND: &'static str = "a JSON object, or the path of a file with one";
+    const SECRET: bool = true;
 
     fn parse(text: &str) -> Result<ServiceAccount, String> {
         if text.trim().is_empty() {

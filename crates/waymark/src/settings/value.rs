@@ -17,6 +17,8 @@ pub trait Value: Sized {
     const SWITCH: bool = false;
     /// Whether it is a list, whose flag may be repeated.
     const LIST: bool = false;
+    /// Whether values are shown nowhere.
+    const SECRET: bool = false;
 
     /// Reads a text; the error says what it is not and how one looks.
     fn parse(text: &str) -> Result<Self, String>;
@@ -31,6 +33,7 @@ impl<T: Value> Value for Option<T> {
     const KIND: &'static str = T::KIND;
     const SWITCH: bool = T::SWITCH;
     const LIST: bool = T::LIST;
+    const SECRET: bool = T::SECRET;
 
     fn parse(text: &str) -> Result<Self, String> {
         T::parse(text).map(Some)

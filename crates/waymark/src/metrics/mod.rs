@@ -1,49 +1,20 @@
 //! Metrics of DNS, sources and load balancer in OpenMetrics text, for `/metrics`.
 
-use std::fmt::Write;
+mod balancer;
+mod family;
+mod marathon;
+
 use std::time::Duration;
 
 use waymark_catalog::{Output, Standing};
 use waymark_dns::forward::ForwardStats;
 use waymark_dns::stats::{RCODES, Stats, TRANSPORTS, TYPES};
 use waymark_dns::{Dns, TransferStats};
-use waymark_proxy::{ListenerState, PortStats, Totals};
 use waymark_sources::mesos::{MesosReport, Mode};
 
-/// Writes one family: its head, then a line for each sample.
-struct Family<'a> {
-    out: &'a mut String,
-    name: &'a str,
-    suffix: &'a str,
-}
-
-impl<'a> Family<'a> {
-    fn counter(out: &'a mut String, name: &'a str, help: &str) -> Family<'a> {
-        Family::new(out, name, "counter", "_total", help)
-    }
-
-    fn gauge(out: &'a mut String, name: &'a str, help: &str) -> Family<'a> {
-        Family::new(out, name, "gauge", "", help)
-    }
-
-    fn new(
-        out: &'a mut String,
-        name: &'a str,
-        kind: &str,
-        suffix: &'a str,
-        help: &str,
-    ) -> Family<'a> {
-        // Writing to a String cannot fail.
-        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        Family { out, name, suffix }
-    }
-
-    /// Labels are `key="value"` pairs joined by commas; no value here needs escaping.
-    fn sample(&mut self, labels: &str, value: impl std::fmt::Display) {
-        let braces = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
-        let _ = writeln!(self.out, "{}{}{braces} {value}", self.name, self.suffix);
-    }
-}
+pub use balancer::proxy;
+use family::Family;
+pub use marathon::marathon;
 
 /// The DNS server: its zone and its counters.
 pub fn dns(out: &mut String, dns: &Dns) {
@@ -98,22 +69,29 @@ fn queries(out: &mut String, stats: &Stats) {
     }
 }
 
-/// A Mesos source: how old its word is, and how it comes.
-pub fn source(out: &mut String, standing: &Standing, report: &MesosReport) {
-    let seconds = |age: &Duration| format!("{:.3}", age.as_secs_f64());
+fn seconds(time: &Duration) -> String {
+    format!("{:.3}", time.as_secs_f64())
+}
+
+/// How old a source's word is.
+fn standing_of(out: &mut String, standing: &Standing, help: &str) {
     let (fresh, age) = match standing {
         Standing::Silent { .. } => (false, None),
         Standing::Fresh(age) => (true, Some(age)),
         Standing::Stale { age, .. } => (false, Some(age)),
     };
-    let help = "1 while the cluster's state is known to be up to date.";
-    Family::gauge(out, "waymark_source_fresh", help).sample("", u64::from(fresh));
+    let fresh_help = "1 while the source's state is known to be up to date.";
+    Family::gauge(out, "waymark_source_fresh", fresh_help).sample("", u64::from(fresh));
     // Without any word there is no age.
-    let mut family =
-        Family::gauge(out, "waymark_source_age_seconds", "Age of the last word of the cluster.");
+    let mut family = Family::gauge(out, "waymark_source_age_seconds", help);
     if let Some(age) = age {
         family.sample("", seconds(age));
     }
+}
+
+/// A Mesos source: how old its word is, and how it comes.
+pub fn source(out: &mut String, standing: &Standing, report: &MesosReport) {
+    standing_of(out, standing, "Age of the last word of the cluster.");
     let mut family = Family::gauge(out, "waymark_source_mode", "1 for how the state comes.");
     for mode in [Mode::Stream, Mode::Poll, Mode::Lost] {
         let labels = format!("mode=\"{}\"", mode.as_str());
@@ -180,58 +158,6 @@ pub fn forward(out: &mut String, stats: &ForwardStats) {
     }
 }
 
-/// One counter of a service port: name, help, and where it stands.
-type PortCounter = (&'static str, &'static str, fn(&PortStats) -> u64);
-
-const PORT_COUNTERS: [PortCounter; 10] = [
-    ("waymark_proxy_accepted", "Connections accepted.", |p| p.accepted),
-    ("waymark_proxy_received_bytes", "Bytes from clients.", |p| p.bytes_in),
-    ("waymark_proxy_sent_bytes", "Bytes to clients.", |p| p.bytes_out),
-    ("waymark_proxy_connect_errors", "Attempts to connect to a task that failed.", |p| {
-        p.connect_errors
-    }),
-    ("waymark_proxy_retries", "Attempts on another task, or again, after one failed.", |p| {
-        p.retries
-    }),
-    ("waymark_proxy_no_endpoint", "Clients reset because no task was ready.", |p| p.no_endpoint),
-    ("waymark_proxy_failed", "Clients reset because no ready task accepted.", |p| p.failed),
-    ("waymark_proxy_resets", "Connections that one of the two sides reset.", |p| p.resets),
-    ("waymark_proxy_idle_closed", "Connections closed by the idle time-out.", |p| p.idle_closed),
-    ("waymark_proxy_held", "Clients held until a task accepted.", |p| p.held),
-];
-
-/// The load balancer's counters, by service port.
-pub fn proxy(out: &mut String, ports: &[PortStats], totals: Totals) {
-    for (name, help, value) in PORT_COUNTERS {
-        let mut family = Family::counter(out, name, help);
-        for port in ports {
-            family.sample(&labels(port), value(port));
-        }
-    }
-    let mut family = Family::gauge(out, "waymark_proxy_active", "Connections open.");
-    for port in ports {
-        family.sample(&labels(port), port.active as u64);
-    }
-    let mut family = Family::gauge(out, "waymark_proxy_listening", "1 where it is listened on.");
-    for port in ports {
-        family.sample(&labels(port), u64::from(port.listener == ListenerState::Listening));
-    }
-    let help = "Connections open over all service ports.";
-    Family::gauge(out, "waymark_proxy_connections", help).sample("", totals.connections as u64);
-    for (name, help, n) in [
-        ("waymark_proxy_limit_hits", "Waits at the limit of connections.", totals.limit_hits),
-        ("waymark_proxy_accept_pauses", "Rests for lack of descriptors.", totals.accept_pauses),
-        ("waymark_proxy_handed_over", "Connections handed to another worker.", totals.handed_over),
-    ] {
-        Family::counter(out, name, help).sample("", n);
-    }
-}
-
-fn labels(port: &PortStats) -> String {
-    let app = port.apps.first().map_or("", |app| app.as_str());
-    format!("port=\"{}\",app=\"{app}\"", port.port)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,8 +170,5 @@ mod tests {
             out.contains("# TYPE waymark_dns_truncated counter\nwaymark_dns_truncated_total 3\n")
         );
         assert!(out.contains("waymark_dns_queries_total{transport=\"udp\",type=\"srv\"} 0\n"));
-        proxy(&mut out, &[], Totals { connections: 2, ..Totals::default() });
-        assert!(out.ends_with("waymark_proxy_handed_over_total 0\n"));
-        assert!(out.contains("waymark_proxy_connections 2\n"));
     }
 }
