@@ -88,6 +88,14 @@ impl Progress {
         }
     }
 
+    /// As [`Progress::new`], and the trailers are kept.
+    pub(crate) fn keeping_trailers(framing: Framing) -> Progress {
+        match framing {
+            Framing::Chunked => Progress::Chunked(Box::new(Chunked::keeping_trailers())),
+            framing => Progress::new(framing),
+        }
+    }
+
     /// Nothing more belongs to it.
     pub(crate) fn is_done(&self) -> bool {
         match self {

@@ -29,6 +29,8 @@ pub(crate) struct Chunked {
     trailers: usize,
     /// The trailer line that is being read; empty outside the trailers.
     trailer: Vec<u8>,
+    /// The trailer lines that were read, each ended by LF, if somebody wants them.
+    kept: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +56,22 @@ impl Chunked {
             extensions: 0,
             trailers: 0,
             trailer: Vec::new(),
+            kept: None,
         }
+    }
+
+    /// One that keeps the trailer lines, for a receiver that gets them in another form.
+    pub(crate) fn keeping_trailers() -> Chunked {
+        Chunked { kept: Some(Vec::new()), ..Chunked::new() }
+    }
+
+    /// Names and values of the trailers that were kept.
+    pub(crate) fn trailers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let lines = self.kept.iter().flat_map(|kept| kept.split(|b| *b == b'\n'));
+        lines.filter_map(|line| {
+            let colon = memchr::memchr(b':', line)?;
+            Some((line.get(..colon)?, line.get(colon + 1..)?.trim_ascii()))
+        })
     }
 
     /// The body has ended.
@@ -122,6 +139,10 @@ impl Chunked {
             (State::TrailerLf, b'\n') if self.trailer.is_empty() => self.state = State::Done,
             (State::TrailerLf, b'\n') => {
                 check_trailer(&self.trailer)?;
+                if let Some(kept) = &mut self.kept {
+                    kept.extend_from_slice(&self.trailer);
+                    kept.push(b'\n');
+                }
                 self.trailer.clear();
                 self.state = State::Trailer;
             }

@@ -33,6 +33,7 @@ pub(crate) mod response;
 use thiserror::Error;
 
 pub(crate) use body::{Framing, Progress};
+pub(crate) use chunked::Chunked;
 pub(crate) use connection::serve;
 pub(crate) use field::{Field, Known, check_trailer, find_end};
 pub(crate) use io::{ClientIo, Scratch};

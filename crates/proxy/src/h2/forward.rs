@@ -239,7 +239,7 @@ async fn carry<E: Exchange>(
             idle: timeouts.response.unwrap_or(config.limits.body_idle),
         }
     };
-    pump(worker, client, exchange, patience, |head| job.edit(head, None)).await
+    pump(&worker.buffer, client, exchange, patience, |head| job.edit(head, None)).await
 }
 
 /// Whether the request may be sent again after it broke.

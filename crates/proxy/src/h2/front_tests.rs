@@ -292,8 +292,25 @@ fn one_stream_too_many_is_refused() {
 
 #[test]
 fn malformed_requests_are_reset() {
-    // A name in upper case, a connection's field, a length that is not that of the contents.
-    for field in [&b"\x00\x01X\x01y"[..], b"\x00\x0aconnection\x05close", b"\x0f\x0d\x015"] {
+    let fields: [&[u8]; 13] = [
+        b"\x00\x01X\x01y",
+        b"\x00\x0aconnection\x05close",
+        b"\x00\x11transfer-encoding\x07chunked",
+        b"\x00\x02te\x04gzip",
+        b"\x00\x07upgrade\x03h2c",
+        // A length that is not that of the contents.
+        b"\x0f\x0d\x015",
+        // Bytes that would end a line in HTTP/1, in a value, a name, the path, the method.
+        b"\x00\x01x\x06a\r\nb:c",
+        b"\x00\x01x\x03a\nb",
+        b"\x00\x01x\x03a\0b",
+        b"\x00\x03x\r\n\x01y",
+        b"\x00\x03a b\x01y",
+        // A pseudo-header that stands twice, and one that does not exist.
+        b"\x04\x02/x",
+        b"\x00\x02:x\x01y",
+    ];
+    for field in fields {
         local(async move {
             let mut client = Raw::start(terms(), Some(1));
             client.greet().await;
@@ -380,4 +397,32 @@ fn open_streams_end_in_peace_when_it_stops() {
         assert_eq!(client.expect(HEADERS).await.flags & END_STREAM, END_STREAM);
         client.closed().await;
     });
+}
+
+#[test]
+fn malformed_targets_are_reset() {
+    let heads: [&[u8]; 5] = [
+        // `:path` with blanks, with a line's end, empty; `:method` that is no token; no `:scheme`.
+        b"\x82\x86\x04\x04/ HT\x01\x01a",
+        b"\x82\x86\x04\x04/\r\nx\x01\x01a",
+        b"\x82\x86\x04\x00\x01\x01a",
+        b"\x02\x05GET /\x86\x84\x01\x01a",
+        b"\x82\x84\x01\x01a",
+    ];
+    for head in heads {
+        local(async move {
+            let mut client = Raw::start(terms(), Some(1));
+            client.greet().await;
+            client.send(HEADERS, END_HEADERS | END_STREAM, 1, head).await;
+            let refused = loop {
+                let frame = client.next().await.expect("an answer");
+                if matches!(frame.kind, RESET | GOAWAY) {
+                    break frame.code();
+                }
+                assert_ne!(frame.kind, HEADERS, "{head:?} was answered");
+            };
+            assert_eq!(refused, PROTOCOL_ERROR, "{head:?}");
+            assert_eq!(value(&client.counters.streams), 0, "nobody was asked");
+        });
+    }
 }

@@ -35,4 +35,6 @@ pub use limits::Counters;
 pub(crate) use serve::serve;
 
 #[cfg(test)]
+mod exchange_tests;
+#[cfg(test)]
 mod front_tests;

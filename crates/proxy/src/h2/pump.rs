@@ -4,6 +4,7 @@
 //! same on the other side. Nothing is taken from one side that the other has no room for, so a slow
 //! receiver slows its sender and holds a bounded number of bytes here.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -18,7 +19,6 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::exchange::{Broken, Exchange, Part};
 use super::to_h2::poll_send;
-use crate::worker::Worker;
 
 /// The client's side of an exchange, and what has passed through it.
 pub(crate) struct Client {
@@ -75,9 +75,10 @@ impl Client {
     }
 }
 
-/// Carries both directions until the answer is complete. `edit` gets each head before the client.
+/// Carries both directions until the answer is complete. `scratch` is read into and empty between
+/// two waits; `edit` gets each head before the client.
 pub(crate) async fn pump<E: Exchange>(
-    worker: &Worker,
+    scratch: &RefCell<Box<[u8]>>,
     client: &mut Client,
     exchange: E,
     patience: Patience,
@@ -89,7 +90,7 @@ pub(crate) async fn pump<E: Exchange>(
     let up = if client.body.is_end_stream() { Up::Done } else { Up::Read };
     let mut pump = Pump { client, exchange, edit, up, down: Down::Head, moved: false };
     poll_fn(|cx| {
-        let scratch = &mut *worker.buffer.borrow_mut();
+        let scratch = &mut *scratch.borrow_mut();
         if let Poll::Ready(end) = pump.poll(cx, scratch) {
             return Poll::Ready(end);
         }

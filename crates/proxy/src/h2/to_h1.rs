@@ -22,8 +22,8 @@ use super::job::stays_here;
 use super::upgrade::Upgrade;
 use crate::Limits;
 use crate::h1::{
-    Asked, Bad, Field, Framing, Known, Progress, Response as Head, check_trailer, find_end,
-    write_framing, write_line,
+    Asked, Bad, Chunked, Field, Framing, Known, Progress, Response as Head, check_trailer,
+    find_end, write_framing, write_line,
 };
 use crate::http::sticky;
 
@@ -198,7 +198,7 @@ impl<U: AsyncRead + AsyncWrite + Unpin> ToH1<U> {
                 Duration::from_secs(u64::from(seconds.saturating_sub(1)))
             });
             self.keep = read.keep_alive.then_some(keep);
-            self.answer = Answer::Contents(Progress::new(read.body));
+            self.answer = Answer::Contents(Progress::keeping_trailers(read.body));
         }
         Ok(answer)
     }
@@ -210,6 +210,11 @@ impl<U: AsyncRead + AsyncWrite + Unpin> ToH1<U> {
         let input = self.input.clone();
         let taken = progress.advance(&input, |part| content.add(&input, part)).map_err(bad)?;
         self.input.advance(taken);
+        if let Progress::Chunked(chunked) = progress
+            && chunked.is_done()
+        {
+            self.trailers = trailers(chunked);
+        }
         Ok(content.into_bytes())
     }
 }
@@ -367,6 +372,19 @@ impl<U: AsyncRead + AsyncWrite + Unpin> Exchange for ToH1<U> {
     fn release(&mut self, _: usize) {
         // What is read next waits in the socket.
     }
+}
+
+/// The trailers of an answer; `None` when it has none.
+fn trailers(chunked: &Chunked) -> Option<HeaderMap> {
+    let mut trailers = HeaderMap::new();
+    for (name, value) in chunked.trailers() {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+        {
+            trailers.append(name, value);
+        }
+    }
+    (!trailers.is_empty()).then_some(trailers)
 }
 
 fn bad(bad: Bad) -> Broken {
