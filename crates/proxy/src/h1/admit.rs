@@ -191,7 +191,7 @@ impl Admission {
 }
 
 /// What Waymark answers itself.
-fn local(worker: &Worker, decision: Decision) -> Answer {
+pub(crate) fn local(worker: &Worker, decision: Decision) -> Answer {
     let counters = &worker.shared.http_counters;
     match decision {
         Decision::Redirect(status, location) => Answer::redirect(status, location),

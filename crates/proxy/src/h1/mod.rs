@@ -32,6 +32,7 @@ pub(crate) mod response;
 
 use thiserror::Error;
 
+pub(crate) use admit::local;
 pub(crate) use body::{Framing, Progress};
 pub(crate) use chunked::Chunked;
 pub(crate) use connection::serve;

@@ -5,7 +5,9 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use http::header::{AUTHORIZATION, HOST};
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method};
 use waymark_routing::{Balance, HashKey, PortRouting};
 
@@ -15,10 +17,14 @@ use super::job::{Job, Told};
 use super::to_h1::Body;
 use super::upgrade::Upgrade;
 use crate::config::ProxyConfig;
+use crate::h1::local;
+use crate::http::access_log::{self, Begun};
+use crate::http::auth::{Unchecked, Verdict};
 use crate::http::forwarding::{self, Hop, Said};
 use crate::http::local::Answer;
 use crate::http::rewrite;
 use crate::listen::Conn;
+use crate::port::count;
 use crate::route::{self, Decision, Headers, Pool, decide};
 use crate::worker::Worker;
 
@@ -74,6 +80,12 @@ impl Admission {
         end: bool,
     ) -> Result<Job, Refusal> {
         let head = head::check(&parts)?;
+        if !conn.covers(rewrite::without_port(head.authority)) {
+            // A browser that keeps one connection for several names opens another for this one
+            // (RFC 9110 §15.5.20).
+            let why = "the certificate of this connection is not for this host";
+            return Err(Answer::new(421, why).into());
+        }
         let protocol = parts.extensions.get::<h2::ext::Protocol>();
         if parts.method == Method::CONNECT && protocol.is_none() {
             return Err(Answer::new(405, "CONNECT is not served").into());
@@ -93,7 +105,7 @@ impl Admission {
             source: sender.source,
             headers: &fields,
         };
-        let pool = pool(worker, &asked)?;
+        let (pool, unchecked) = pool(worker, &asked, &fields)?;
         let rules = &pool.rules;
         let target = rewrite::target(&rules.rewrite, head.target);
         let cookie = rules.sticky.as_ref().and_then(|sticky| fields.cookie(&sticky.cookie));
@@ -109,9 +121,33 @@ impl Admission {
             key: hash_key(rules, &asked),
             authority: head.authority.to_owned(),
             status: 0,
+            unchecked,
+            destination: conn.local,
+            task: None,
             pool,
             parts,
         })
+    }
+
+    /// Begins the request's line in the access log, if there is one.
+    pub(crate) fn begin_log(
+        &self,
+        worker: &Worker,
+        conn: &Conn,
+        parts: &Parts,
+    ) -> Option<Box<Begun>> {
+        let log = worker.shared.access_log.as_ref()?;
+        let fields = Fields(&parts.headers);
+        let host = parts.uri.authority().map_or("", |authority| authority.as_str());
+        Some(log.begin(&access_log::Asked {
+            source: self.sender(worker, conn, &fields).source.ip(),
+            method: parts.method.as_str(),
+            host: parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or(host),
+            target: parts.uri.path_and_query().map_or("", PathAndQuery::as_str),
+            protocol: "HTTP/2.0",
+            referer: fields.get("referer"),
+            user_agent: fields.get("user-agent"),
+        }))
     }
 
     fn sender(&self, worker: &Worker, conn: &Conn, fields: &Fields<'_>) -> Sender {
@@ -143,18 +179,43 @@ impl Admission {
     }
 }
 
-/// The pool that the request goes to.
-fn pool(worker: &Worker, asked: &route::Request<'_>) -> Result<Arc<Pool>, Answer> {
-    match decide(&worker.table(), asked, worker.random_below(u32::MAX)) {
-        Decision::Forward(pool) => Ok(pool),
-        Decision::Redirect(status, location) => Err(Answer::redirect(status, location)),
+/// The pool that the request goes to, and the password that has to be checked first.
+fn pool(
+    worker: &Worker,
+    asked: &route::Request<'_>,
+    fields: &Fields<'_>,
+) -> Result<(Arc<Pool>, Option<Unchecked>), Answer> {
+    let decision = decide(&worker.table(), asked, worker.random_below(u32::MAX));
+    let (decision, unchecked) = match decision {
         Decision::Authenticate(pool) => {
-            let realm = pool.rules.auth.as_ref().map_or("", |auth| auth.realm.as_str());
-            Err(Answer::authenticate(realm))
+            let unchecked = authenticate(worker, &pool, fields)?;
+            (route::admit(&pool, asked), unchecked)
         }
-        Decision::Forbidden => Err(Answer::new(403, "this source may not ask")),
-        Decision::NoRoute => Err(Answer::unavailable("no service has this host and path")),
-        Decision::NoTask(_) => Err(Answer::unavailable("the service has no task")),
+        decision => (decision, None),
+    };
+    match decision {
+        Decision::Forward(pool) => Ok((pool, unchecked)),
+        other => Err(local(worker, other)),
+    }
+}
+
+/// Whether the request carries the right name and password; `Some` = that has to be checked first.
+fn authenticate(
+    worker: &Worker,
+    pool: &Pool,
+    fields: &Fields<'_>,
+) -> Result<Option<Unchecked>, Answer> {
+    let Some(auth) = &pool.rules.auth else { return Ok(None) };
+    let mut given = fields.0.get_all(AUTHORIZATION).iter();
+    // Two of them say two things.
+    let only = given.next().filter(|_| given.next().is_none());
+    match worker.http.passwords.verdict(auth, only.map(HeaderValue::as_bytes)) {
+        Verdict::Granted => Ok(None),
+        Verdict::Unknown(unchecked) => Ok(Some(unchecked)),
+        Verdict::Denied => {
+            count(&worker.shared.http_counters.denied);
+            Err(Answer::authenticate(&auth.realm))
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use h2::{Ping, PingPong};
 use tokio::sync::Mutex;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout};
+use waymark_routing::Backend;
 
 use super::limits::*;
 use crate::port::count;
@@ -32,6 +33,8 @@ use crate::worker::Worker;
 pub(crate) struct Shared {
     pub(crate) sender: SendRequest<Bytes>,
     number: u64,
+    /// How it was opened.
+    backend: Backend,
     /// Streams that are open.
     load: Rc<Cell<usize>>,
     /// Until the task is known to have said what it offers.
@@ -61,10 +64,12 @@ fn key(endpoint: &Arc<Endpoint>) -> usize {
 
 impl Connections {
     /// The connection to the endpoint with the most room; `None` when another one is better opened.
-    pub(crate) fn take(&self, endpoint: &Arc<Endpoint>) -> Option<Shared> {
+    pub(crate) fn take(&self, endpoint: &Arc<Endpoint>, backend: &Backend) -> Option<Shared> {
         let shelves = self.shelves.borrow();
         let open = &shelves.get(&key(endpoint))?.open;
-        let best = open.iter().min_by_key(|shared| shared.load.get())?;
+        // One that began with a PROXY header is its client's alone.
+        let fit = |shared: &&Shared| shared.backend == *backend && backend.send_proxy.is_none();
+        let best = open.iter().filter(fit).min_by_key(|shared| shared.load.get())?;
         let most = best.sender.current_max_send_streams().min(MAX_TASK_STREAMS);
         let room = best.load.get() < most;
         (room || open.len() >= MAX_TASK_CONNECTIONS).then(|| best.clone())
@@ -75,6 +80,7 @@ impl Connections {
         &self,
         worker: &Rc<Worker>,
         endpoint: &Arc<Endpoint>,
+        backend: &Backend,
         dial: impl FnOnce() -> F,
     ) -> Result<Shared, DialError>
     where
@@ -82,10 +88,10 @@ impl Connections {
     {
         let opening = self.shelf(endpoint);
         let _turn = opening.lock().await;
-        if let Some(shared) = self.take(endpoint) {
+        if let Some(shared) = self.take(endpoint, backend) {
             return Ok(shared);
         }
-        let (shared, connection) = begin(dial().await?, self.next()).await?;
+        let (shared, connection) = begin(dial().await?, self.next(), backend).await?;
         count(&worker.shared.h2.task_connections);
         if let Some(shelf) = self.shelves.borrow_mut().get_mut(&key(endpoint)) {
             shelf.open.push(shared.clone());
@@ -152,7 +158,11 @@ impl Shared {
 
 type Connection = client::Connection<Stream, Bytes>;
 
-async fn begin(stream: Stream, number: u64) -> Result<(Shared, Connection), DialError> {
+async fn begin(
+    stream: Stream,
+    number: u64,
+    backend: &Backend,
+) -> Result<(Shared, Connection), DialError> {
     let mut builder = client::Builder::new();
     builder
         .enable_push(false)
@@ -167,7 +177,8 @@ async fn begin(stream: Stream, number: u64) -> Result<(Shared, Connection), Dial
         DialError::Task(error.into_io().unwrap_or(std::io::ErrorKind::ConnectionAborted.into()))
     })?;
     let ping = Rc::new(RefCell::new(connection.ping_pong()));
-    Ok((Shared { sender, number, load: Rc::default(), ping }, connection))
+    let backend = backend.clone();
+    Ok((Shared { sender, number, backend, load: Rc::default(), ping }, connection))
 }
 
 /// Lets a connection work until it has ended, and ends it when nobody has used it for a while.

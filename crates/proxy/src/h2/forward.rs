@@ -25,8 +25,10 @@ use super::to_h1::ToH1;
 use super::to_h2::ToH2;
 use crate::acquire::{Refusal, Search};
 use crate::http::local::Answer;
+use crate::port::count;
+use crate::proxy_protocol::Addresses;
 use crate::route::Affinity;
-use crate::upstream::{self, DialError, Keep, Stream};
+use crate::upstream::{self, ALPN_H1, DialError, Keep, Opening, Stream};
 use crate::usage::{Endpoint, Seat};
 use crate::worker::Worker;
 
@@ -53,6 +55,17 @@ enum Attempt {
 
 /// Forwards a request until it is answered, by a task or by Waymark.
 pub(crate) async fn forward(worker: &Rc<Worker>, job: &mut Job, client: &mut Client) -> End {
+    if let Some(unchecked) = job.unchecked.take() {
+        match or_gone(client, worker.http.passwords.check(unchecked)).await {
+            Ok(true) => {}
+            Ok(false) => {
+                count(&worker.shared.http_counters.denied);
+                let realm = job.pool.rules.auth.as_ref().map_or("", |auth| &auth.realm);
+                return End::Answer(Answer::authenticate(realm));
+            }
+            Err(_) => return End::Gone,
+        }
+    }
     let mut search = Search::new(worker, &job.pool);
     let mut failure = None;
     loop {
@@ -66,6 +79,7 @@ pub(crate) async fn forward(worker: &Rc<Worker>, job: &mut Job, client: &mut Cli
             Ok(Err(refusal)) => return refused(refusal, failure),
             Err(_) => return End::Gone,
         };
+        job.task = Some(seat.endpoint().address);
         let limit = search.time_for(&seat);
         let again = match attempt(worker, job, client, &seat, limit).await {
             Attempt::End(end) => return end,
@@ -141,17 +155,34 @@ async fn by_h1(
                 if may_repeat(job, client, &error) =>
             {
                 debug!(task = %endpoint.address, %error, "a kept connection was dead");
+                count(&worker.shared.http_counters.repeated);
                 worker.http.idle.forget(endpoint);
             }
             end => return Ok(end?),
         }
     }
-    let stream = or_gone(client, open(endpoint, limit)).await??;
+    let stream = or_gone(client, open(worker, job, endpoint, ALPN_H1, limit)).await??;
     Ok(exchange_h1(worker, job, client, seat, stream).await?)
 }
 
-async fn open(endpoint: &Endpoint, limit: Duration) -> Result<Stream, DialError> {
-    upstream::dial(endpoint.address, limit).await.map(Stream::Plain)
+/// HTTP/2, as TLS names it (RFC 7301).
+const ALPN_H2: &[&[u8]] = &[b"h2"];
+
+async fn open(
+    worker: &Worker,
+    job: &Job,
+    endpoint: &Endpoint,
+    alpn: &'static [&'static [u8]],
+    limit: Duration,
+) -> Result<Stream, DialError> {
+    let opening = Opening {
+        address: endpoint.address,
+        backend: &job.pool.rules.backend,
+        client: Addresses { source: job.source, destination: job.destination },
+        alpn,
+        limit,
+    };
+    upstream::open(worker, &opening).await
 }
 
 async fn exchange_h1(
@@ -163,8 +194,10 @@ async fn exchange_h1(
 ) -> Result<(), Failure> {
     let limits = &worker.shared.config.limits;
     let exchange = ToH1::new(stream, &job.for_h1(), limits);
-    let exchange = carry(worker, job, client, exchange).await?;
-    if let Some((stream, time)) = exchange.into_idle(limits.upstream_idle) {
+    let exchange = carry(worker, job, client, seat, exchange).await?;
+    // A connection that began with a PROXY header is its client's alone.
+    let idle = exchange.into_idle(limits.upstream_idle);
+    if let Some((stream, time)) = idle.filter(|_| job.pool.rules.backend.send_proxy.is_none()) {
         let keep = Keep { most: limits.upstream_idle_connections, time };
         let (pool, descriptors) = (&job.pool, &worker.shared.descriptors);
         worker.http.idle.put(seat.endpoint(), pool, stream, keep, descriptors);
@@ -183,7 +216,7 @@ async fn by_h2(
     let end = client.body.is_end_stream();
     let opened = open_stream(worker, job, end, seat.endpoint(), limit);
     let exchange: ToH2 = or_gone(client, opened).await??;
-    carry(worker, job, client, exchange).await?;
+    carry(worker, job, client, seat, exchange).await?;
     Ok(())
 }
 
@@ -195,15 +228,18 @@ async fn open_stream(
     limit: Duration,
 ) -> Result<ToH2, Failed> {
     loop {
-        let shared = &worker.http.h2;
-        let mut shared = match shared.take(endpoint) {
+        let (shared, backend) = (&worker.http.h2, &job.pool.rules.backend);
+        let dial = || open(worker, job, endpoint, ALPN_H2, limit);
+        let mut shared = match shared.take(endpoint, backend) {
             Some(connection) => connection,
-            None => shared.connect(worker, endpoint, || open(endpoint, limit)).await?,
+            None => shared.connect(worker, endpoint, backend, dial).await?,
         };
         if job.upgrade.is_some() && !shared.offers_upgrades().await {
             return Err(Failed::NoUpgrade);
         }
-        let request = job.for_h2(false).ok_or(Failed::Exchange(Broken::NotProcessed.into()))?;
+        let request = job
+            .for_h2(backend.tls.is_some())
+            .ok_or(Failed::Exchange(Broken::NotProcessed.into()))?;
         match ToH2::open(&mut shared, request, end) {
             Ok(exchange) => return Ok(exchange),
             // It has just been closed, or its task is about to: it takes no more streams.
@@ -226,6 +262,7 @@ async fn carry<E: Exchange>(
     worker: &Worker,
     job: &mut Job,
     client: &mut Client,
+    seat: &Seat,
     exchange: E,
 ) -> Result<E, Failure> {
     let config = &worker.shared.config;
@@ -239,7 +276,9 @@ async fn carry<E: Exchange>(
             idle: timeouts.response.unwrap_or(config.limits.body_idle),
         }
     };
-    pump(&worker.buffer, client, exchange, patience, |head| job.edit(head, None)).await
+    let endpoint = seat.endpoint();
+    let cookie = job.pool.rules.sticky.is_some().then(|| endpoint.sticky());
+    pump(&worker.buffer, client, exchange, patience, |head| job.edit(head, cookie)).await
 }
 
 /// Whether the request may be sent again after it broke.
@@ -288,6 +327,7 @@ fn judge(worker: &Worker, job: &Job, client: &Client, seat: &Seat, failed: Faile
         Failure::Cancelled | Failure::ClientIdle => {}
         // Slow requests are no sign of a broken task.
         Failure::Late | Failure::TaskIdle => {
+            count(&worker.shared.http_counters.slow_answers);
             job.pool.counters.response_errors.fetch_add(1, Relaxed);
         }
         Failure::Task(_) => seat.response_failed(worker.shared.clock_ms()),
@@ -303,6 +343,7 @@ fn judge(worker: &Worker, job: &Job, client: &Client, seat: &Seat, failed: Faile
         Failure::ClientIdle => Answer::new(408, "the request's contents did not come in time"),
         Failure::Late | Failure::TaskIdle => Answer::new(504, "the task did not answer in time"),
         Failure::Task(Broken::Answer(what)) => {
+            count(&worker.shared.http_counters.bad_answers);
             Answer::new(502, format!("the task's answer is malformed: {what}"))
         }
         Failure::Task(_) => Answer::new(502, "the task gave no answer"),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, COOKIE, HOST, LOCATION, SEC_WEBSOCKET_ACCEPT, SET_COOKIE,
@@ -16,6 +17,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use super::to_h1::{Ask, Body};
 use super::upgrade::Upgrade;
 use crate::h1::{HSTS, Known};
+use crate::http::auth::Unchecked;
 use crate::http::{rewrite, sticky};
 use crate::route::Pool;
 
@@ -24,7 +26,6 @@ pub(crate) type Told = Rc<[(HeaderName, HeaderValue)]>;
 
 /// A request that goes to a task of a pool.
 #[derive(Debug)]
-#[allow(dead_code)] // What a task is picked by is read by the acquisition of seats.
 pub(crate) struct Job {
     pub(crate) pool: Arc<Pool>,
     /// The head as it came.
@@ -48,6 +49,12 @@ pub(crate) struct Job {
     pub(crate) cookie: Option<Box<[u8]>>,
     /// What a consistent hash goes by.
     pub(crate) key: Option<Box<[u8]>>,
+    /// Where it connected to.
+    pub(crate) destination: SocketAddr,
+    /// A password that has to be checked first.
+    pub(crate) unchecked: Option<Unchecked>,
+    /// The task that got it last.
+    pub(crate) task: Option<SocketAddr>,
     /// The status of the answer; 0 = none yet.
     pub(crate) status: u16,
 }
@@ -149,8 +156,9 @@ impl Job {
     }
 
     /// Counts it at its pool.
-    pub(crate) fn count(&self, bytes_in: u64, bytes_out: u64) {
+    pub(crate) fn count(&self, bytes_in: u64, bytes_out: u64, duration: Duration) {
         let counters = &self.pool.counters;
+        counters.latency.count(duration);
         if let Some(class) = counters.requests.get(usize::from(self.status / 100)) {
             class.fetch_add(1, Relaxed);
         }

@@ -1,6 +1,8 @@
 //! A client's connection as requests, each served by a task of the event loop.
 
+use std::borrow::Cow;
 use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -13,9 +15,11 @@ use super::admit::{Admission, Refusal};
 use super::forward::{End, forward};
 use super::front::{self, Terms};
 use super::grpc;
+use super::job::Job;
 use super::limits::MAX_HEADER_LIST;
 use super::pump::Client;
 use crate::h1::ClientIo;
+use crate::http::access_log::Ended;
 use crate::http::local::Answer;
 use crate::listen::Conn;
 use crate::port::count;
@@ -50,24 +54,61 @@ pub(crate) async fn serve<S: ClientIo>(worker: Rc<Worker>, io: S, prefix: Vec<u8
 /// The life of one request.
 async fn stream(session: Rc<Session>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
     let Session { worker, conn, admission } = &*session;
+    let started = Instant::now();
     let (parts, body) = request.into_parts();
+    let log = admission.begin_log(worker, conn, &parts);
     let kind = Kind { grpc: grpc::is_grpc(&parts.headers), head: parts.method == Method::HEAD };
     let end = body.is_end_stream();
     let mut client = Client::new(respond, body);
-    let mut job = match admission.admit(worker, conn, parts, end) {
-        Ok(job) => job,
-        Err(Refusal::Answer(answer)) => return send(&mut client, &answer, kind),
+    let (job, reason) = match admission.admit(worker, conn, parts, end) {
+        Ok(mut job) => {
+            let end = forward(worker, &mut job, &mut client).await;
+            let reason = settle(worker, &mut job, &mut client, kind, end);
+            job.count(client.bytes_in, client.bytes_out, started.elapsed());
+            (Ok(job), reason)
+        }
+        Err(Refusal::Answer(answer)) => {
+            send(&mut client, &answer, kind);
+            (Err(answer.status), answer.reason)
+        }
         Err(Refusal::Malformed(malformed)) => {
             count(&worker.shared.h2.malformed);
             debug!(client = %conn.source, %malformed, "a request was reset");
-            return client.respond.send_reset(Reason::PROTOCOL_ERROR);
+            client.respond.send_reset(Reason::PROTOCOL_ERROR);
+            (Err(0), "malformed".into())
         }
     };
-    match forward(worker, &mut job, &mut client).await {
+    if let (Some(log), Some(begun)) = (&worker.shared.access_log, log) {
+        let job = job.as_ref();
+        log.end(
+            &begun,
+            &Ended {
+                status: job.map_or_else(|status| *status, |job| job.status),
+                bytes_in: client.bytes_in,
+                bytes_out: client.bytes_out,
+                duration: started.elapsed(),
+                service: job.map_or("", |job| &job.pool.name),
+                task: job.ok().and_then(|job| job.task),
+                reason: &reason,
+            },
+        );
+    }
+}
+
+/// Tells the client how its request ended, if the task has not. Returns why Waymark answered.
+fn settle(
+    worker: &Worker,
+    job: &mut Job,
+    client: &mut Client,
+    kind: Kind,
+    end: End,
+) -> Cow<'static, str> {
+    match end {
         End::Answered => {}
         End::Answer(answer) => {
             job.status = answer.status;
-            send(&mut client, &answer, kind);
+            send(client, &answer, kind);
+            return answer.reason;
         }
         End::Broken(reason) => {
             if let Some(answer) = &mut client.answer {
@@ -76,7 +117,7 @@ async fn stream(session: Rc<Session>, request: Request<RecvStream>, respond: Sen
         }
         End::Gone => count(&worker.shared.h2.cancelled),
     }
-    job.count(client.bytes_in, client.bytes_out);
+    Cow::Borrowed("")
 }
 
 /// What an answer depends on.
