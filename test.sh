@@ -8,7 +8,8 @@ cd "$(dirname "$0")"
 # program:package
 needs=(cc:gcc python3:python3 curl:curl dig:bind9-dnsutils setsid:util-linux unshare:util-linux
   mount:mount setpriv:util-linux ip:iproute2 nsenter:util-linux pgrep:procps nsd:nsd knotd:knot
-  unbound:unbound nghttpd:nghttp2-server named-checkzone:bind9-utils musl-gcc:musl-tools)
+  unbound:unbound nghttpd:nghttp2-server named-checkzone:bind9-utils musl-gcc:musl-tools
+  haproxy:haproxy nginx:nginx-light)
 missing=()
 for need in "${needs[@]}"; do
   command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")

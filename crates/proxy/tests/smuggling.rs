@@ -7,7 +7,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::http::{Recorder, Web, read_answer, status, text};
+use support::http::{Recorder, Web, read_answer, status, text, unescape};
 use support::{eventually, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -44,29 +44,6 @@ fn case(block: &str) -> Case {
         }
     }
     case
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    let (mut out, mut chars) = (Vec::new(), text.bytes());
-    while let Some(byte) = chars.next() {
-        if byte != b'\\' {
-            out.push(byte);
-            continue;
-        }
-        match chars.next().unwrap() {
-            b'r' => out.push(b'\r'),
-            b'n' => out.push(b'\n'),
-            b't' => out.push(b'\t'),
-            b'0' => out.push(0),
-            b'x' => {
-                let digits = [chars.next().unwrap(), chars.next().unwrap()];
-                let digits = std::str::from_utf8(&digits).unwrap().to_owned();
-                out.push(u8::from_str_radix(&digits, 16).unwrap());
-            }
-            byte => out.push(byte),
-        }
-    }
-    out
 }
 
 /// The cases of requests; each in one piece, and byte by byte.

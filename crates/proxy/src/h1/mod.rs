@@ -27,6 +27,7 @@ mod forward;
 mod io;
 mod job;
 mod patch;
+mod reading;
 mod request;
 pub(crate) mod response;
 
@@ -39,6 +40,7 @@ pub(crate) use connection::serve;
 pub(crate) use field::{Field, Known, check_trailer, find_end};
 pub(crate) use io::{ClientIo, Scratch};
 pub(crate) use patch::{HSTS, write_framing, write_line};
+pub use reading::{Reading, read_request};
 pub(crate) use response::{Asked, Response};
 
 /// Why a message is not taken. Shown to the client (requests) or logged (responses).

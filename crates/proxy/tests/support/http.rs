@@ -197,3 +197,27 @@ pub fn answered_at_once(answer: &'static str) -> impl Fn(&[u8]) -> Option<Vec<u8
         Some(if whole { answer.as_bytes().to_vec() } else { Vec::new() })
     }
 }
+
+/// Bytes as the smuggling corpus writes them.
+pub fn unescape(text: &str) -> Vec<u8> {
+    let (mut out, mut chars) = (Vec::new(), text.bytes());
+    while let Some(byte) = chars.next() {
+        if byte != b'\\' {
+            out.push(byte);
+            continue;
+        }
+        match chars.next().unwrap() {
+            b'r' => out.push(b'\r'),
+            b'n' => out.push(b'\n'),
+            b't' => out.push(b'\t'),
+            b'0' => out.push(0),
+            b'x' => {
+                let digits = [chars.next().unwrap(), chars.next().unwrap()];
+                let digits = std::str::from_utf8(&digits).unwrap().to_owned();
+                out.push(u8::from_str_radix(&digits, 16).unwrap());
+            }
+            byte => out.push(byte),
+        }
+    }
+    out
+}
