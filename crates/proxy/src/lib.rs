@@ -14,6 +14,7 @@
 //!   `udp` datagrams; `handover` gives the sockets to the next process;
 //! * `tls` ends TLS with clients by certificates that are watched, and verifies tasks;
 //! * `acquire` finds a task that may take one more, waiting for one if it must;
+//! * `checks` finds out, if it is asked to, which tasks answer;
 //! * `balance` picks among tasks, purely;
 //! * `usage` counts connections per task, which `output` reports to whoever drains a task.
 //!
@@ -23,6 +24,7 @@
 mod acquire;
 pub mod admin;
 mod balance;
+mod checks;
 mod config;
 mod h1;
 mod h2;

@@ -14,6 +14,7 @@ use tracing::warn;
 use waymark_catalog::{Output, Reader};
 use waymark_model::{Catalog, Timestamp};
 
+use crate::checks;
 use crate::config::{HANDOVER_QUEUE, HTTPS_PORT, ProxyConfig};
 use crate::handover::Inherited;
 use crate::http::counters::HttpTotals;
@@ -95,6 +96,14 @@ impl Proxy {
             spawn(&format!("proxy-{index}"), move |runtime| {
                 let worker = Rc::new(Worker::new(index, shared, tables));
                 runtime.block_on(worker.run(handed, stopping, listening));
+                drop(runtime);
+                drop(alive);
+            })?;
+        }
+        if let Some(settings) = shared.config.active_checks {
+            let (tables, stopping, alive) = (tables.clone(), stopping.clone(), alive.clone());
+            spawn("proxy-checks", move |runtime| {
+                runtime.block_on(checks::run(settings, tables, stopping));
                 drop(runtime);
                 drop(alive);
             })?;

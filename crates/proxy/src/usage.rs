@@ -156,7 +156,6 @@ impl Endpoint {
         }
     }
 
-    #[allow(dead_code)] // For active checks.
     pub(crate) fn set_check(&self, state: CheckState) {
         self.check.store(state as u8, Relaxed);
     }

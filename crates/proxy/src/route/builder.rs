@@ -103,8 +103,12 @@ impl TableBuilder {
         let mut touched = Touched::default();
         for change in catalog.changes_since(&seen) {
             self.read_labels(&change, now, &mut touched, &mut notices);
+            // In order of their ids. One that is not found though it is there does no harm: what
+            // still has an endpoint is not forgotten.
             let stays = |task: &TaskId| {
-                change.after.is_some_and(|app| app.tasks.iter().any(|t| t.id == *task))
+                change
+                    .after
+                    .is_some_and(|app| app.tasks.binary_search_by(|t| t.id.cmp(task)).is_ok())
             };
             let before = change.before.into_iter().flat_map(|app| &app.tasks);
             self.departed.extend(before.map(|t| &t.id).filter(|id| !stays(id)).cloned());

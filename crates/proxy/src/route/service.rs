@@ -103,7 +103,8 @@ impl TableBuilder {
             id: id.clone(),
             port: first.map_or(0, |s| s.port),
             rules: first.map(|s| s.rules.clone()).unwrap_or_default(),
-            check: first.and_then(|s| s.check.clone()),
+            // A check is of one service; tasks of others would be found ill by it.
+            check: first.filter(|_| services.len() == 1).and_then(|s| s.check.clone()),
             candidates,
             state,
         })

@@ -1,0 +1,82 @@
+//! The balancer's own checks of tasks.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use support::*;
+use waymark_model::{
+    AppEntry, CheckProtocol, HealthCheck, PortReference, Protocol, Readiness, Service,
+};
+use waymark_proxy::route::{Affinity, Front, Headers, Request};
+use waymark_proxy::{ActiveChecks, ListenKey, ProxyConfig, Reason};
+
+struct NoHeaders;
+
+impl Headers for NoHeaders {
+    fn get(&self, _: &str) -> Option<&[u8]> {
+        None
+    }
+
+    fn cookie(&self, _: &str) -> Option<&[u8]> {
+        None
+    }
+}
+
+/// Why each task of the service would get nothing now.
+fn left_out(world: &World, port: u16) -> Vec<Option<Reason>> {
+    let front = Front::Service(ListenKey { port, udp: false, ip: None });
+    let source = ([127, 0, 0, 1], 1).into();
+    let request = Request {
+        front,
+        secure: false,
+        method: "GET",
+        host: "",
+        target: "/",
+        source,
+        headers: &NoHeaders,
+    };
+    let explanation = world.proxy.explain(&request, &Affinity::default());
+    explanation.candidates.into_iter().map(|candidate| candidate.left_out).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_whose_check_fails_is_tried_last_until_it_succeeds_again() {
+    let (backend, port) = (Backend::start("good").await, free_port());
+    let checks = ActiveChecks {
+        interval: Duration::from_millis(20),
+        timeout: Duration::from_millis(500),
+        fall: 2,
+        rise: 1,
+    };
+    let mut world = World::start(ProxyConfig { active_checks: Some(checks), ..config() });
+    let address = refusing();
+    let check = HealthCheck {
+        protocol: CheckProtocol::Tcp,
+        port: Some(PortReference::Index(0)),
+        ..HealthCheck::default()
+    };
+    let service =
+        Service { index: 0, port, protocol: Protocol::Tcp, name: None, labels: BTreeMap::new() };
+    let entry = AppEntry {
+        services: vec![service],
+        health_checks: vec![check],
+        tasks: vec![backend.ready(), task("ill", address, Readiness::Ready)],
+        ..AppEntry::new(app_id("/a"), "marathon")
+    };
+    let version = world.writer.publish([(app_id("/a"), Some(entry))]);
+    world.applied(version).await;
+    let failing = || left_out(&world, port).contains(&Some(Reason::CheckFailed));
+    eventually("found out", failing).await;
+    for _ in 0..10 {
+        assert_eq!(ask_once(port).await.unwrap(), "good");
+    }
+    assert_eq!(world.port(port).connect_errors, 0, "no client had to find out");
+
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    let _backend = Backend::on("ill", listener);
+    eventually("well again", || left_out(&world, port) == [None, None]).await;
+}
