@@ -1,5 +1,7 @@
 //! How a message's body is delimited (RFC 9112 §6), and how far it has come.
 
+use http::{HeaderMap, HeaderName, HeaderValue};
+
 use super::Bad;
 use super::chunked::Chunked;
 use super::field::{Field, Known, list};
@@ -94,6 +96,19 @@ impl Progress {
             Framing::Chunked => Progress::Chunked(Box::new(Chunked::keeping_trailers())),
             framing => Progress::new(framing),
         }
+    }
+
+    /// The trailers that were kept; `None` when there are none.
+    pub(crate) fn trailers(&self) -> Option<HeaderMap> {
+        let Progress::Chunked(chunked) = self else { return None };
+        let mut trailers = HeaderMap::new();
+        for (name, value) in chunked.trailers() {
+            let name = HeaderName::from_bytes(name);
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
+                trailers.append(name, value);
+            }
+        }
+        (!trailers.is_empty()).then_some(trailers)
     }
 
     /// Nothing more belongs to it.

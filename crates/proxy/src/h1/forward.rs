@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::debug;
-use waymark_routing::Balance;
+use waymark_routing::{BackendProtocol, Balance};
 
 use super::connection::Connection;
 use super::exchange::{End, Exchange};
@@ -21,6 +21,7 @@ use super::io::ClientIo;
 use super::job::Job;
 use super::patch::After;
 use crate::acquire::{Refusal, Search};
+use crate::h2;
 use crate::http::local::Answer;
 use crate::port::count;
 use crate::proxy_protocol::Addresses;
@@ -146,10 +147,22 @@ async fn attempt<S: ClientIo>(
             end => return settle(connection, job, server, seat, end),
         }
     }
+    let client = Addresses { source: job.source, destination: connection.conn.local };
+    let backend = &job.pool.rules.backend;
+    if backend.protocol == BackendProtocol::Http2 {
+        let way = h2::Way { endpoint, backend, client, limit };
+        return match Box::pin(h2::bridge(&worker, &way)).await {
+            Ok(mut server) => {
+                let end = exchange(connection, job, &mut server, &seat).await;
+                settle(connection, job, server, seat, end)
+            }
+            Err(error) => not_opened(seat, &error),
+        };
+    }
     let opening = Opening {
         address: endpoint.address,
-        backend: &job.pool.rules.backend,
-        client: Addresses { source: job.source, destination: connection.conn.local },
+        backend,
+        client,
         alpn: ALPN_H1,
         limit,
     };

@@ -35,12 +35,12 @@ use thiserror::Error;
 
 pub(crate) use admit::local;
 pub(crate) use body::{Framing, Progress};
-pub(crate) use chunked::Chunked;
 pub(crate) use connection::serve;
 pub(crate) use field::{Field, Known, check_trailer, find_end};
 pub(crate) use io::{ClientIo, Scratch};
 pub(crate) use patch::{HSTS, write_framing, write_line};
 pub use reading::{Reading, read_request};
+pub(crate) use request::Request;
 pub(crate) use response::{Asked, Response};
 
 /// Why a message is not taken. Shown to the client (requests) or logged (responses).

@@ -24,9 +24,36 @@ use waymark_routing::Backend;
 
 use super::limits::*;
 use crate::port::count;
-use crate::upstream::{DialError, Stream};
+use crate::proxy_protocol::Addresses;
+use crate::upstream::{self, DialError, Opening, Stream};
 use crate::usage::Endpoint;
 use crate::worker::Worker;
+
+/// Which task a connection leads to, how, and for whom.
+pub(crate) struct Way<'a> {
+    pub(crate) endpoint: &'a Arc<Endpoint>,
+    pub(crate) backend: &'a Backend,
+    /// The client and where it connected to, for the PROXY header.
+    pub(crate) client: Addresses,
+    /// How long opening one may take.
+    pub(crate) limit: Duration,
+}
+
+/// HTTP/2, as TLS names it (RFC 7301).
+const ALPN_H2: &[&[u8]] = &[b"h2"];
+
+impl Way<'_> {
+    async fn open(&self, worker: &Worker) -> Result<Stream, DialError> {
+        let opening = Opening {
+            address: self.endpoint.address,
+            backend: self.backend,
+            client: self.client,
+            alpn: ALPN_H2,
+            limit: self.limit,
+        };
+        upstream::open(worker, &opening).await
+    }
+}
 
 /// A connection to a task.
 #[derive(Clone, Debug)]
@@ -63,41 +90,38 @@ fn key(endpoint: &Arc<Endpoint>) -> usize {
 }
 
 impl Connections {
-    /// The connection to the endpoint with the most room; `None` when another one is better opened.
-    pub(crate) fn take(&self, endpoint: &Arc<Endpoint>, backend: &Backend) -> Option<Shared> {
+    /// The connection with the most room, or a new one where none has any.
+    pub(crate) async fn get(&self, worker: &Rc<Worker>, way: &Way<'_>) -> Result<Shared, DialError> {
+        if let Some(shared) = self.find(way) {
+            return Ok(shared);
+        }
+        let opening = self.shelf(way.endpoint);
+        let _turn = opening.lock().await;
+        if let Some(shared) = self.find(way) {
+            // Somebody else has just opened it.
+            return Ok(shared);
+        }
+        let (shared, connection) = begin(way.open(worker).await?, self.next(), way.backend).await?;
+        count(&worker.shared.h2.task_connections);
+        if let Some(shelf) = self.shelves.borrow_mut().get_mut(&key(way.endpoint)) {
+            shelf.open.push(shared.clone());
+        }
+        let endpoint = way.endpoint.clone();
+        spawn_local(drive(worker.clone(), endpoint, shared.clone(), connection));
+        Ok(shared)
+    }
+
+    fn find(&self, way: &Way<'_>) -> Option<Shared> {
         let shelves = self.shelves.borrow();
-        let open = &shelves.get(&key(endpoint))?.open;
+        let open = &shelves.get(&key(way.endpoint))?.open;
         // One that began with a PROXY header is its client's alone.
-        let fit = |shared: &&Shared| shared.backend == *backend && backend.send_proxy.is_none();
+        let fit = |shared: &&Shared| {
+            shared.backend == *way.backend && way.backend.send_proxy.is_none()
+        };
         let best = open.iter().filter(fit).min_by_key(|shared| shared.load.get())?;
         let most = best.sender.current_max_send_streams().min(MAX_TASK_STREAMS);
         let room = best.load.get() < most;
         (room || open.len() >= MAX_TASK_CONNECTIONS).then(|| best.clone())
-    }
-
-    /// Opens another one, unless somebody else just has.
-    pub(crate) async fn connect<F>(
-        &self,
-        worker: &Rc<Worker>,
-        endpoint: &Arc<Endpoint>,
-        backend: &Backend,
-        dial: impl FnOnce() -> F,
-    ) -> Result<Shared, DialError>
-    where
-        F: Future<Output = Result<Stream, DialError>>,
-    {
-        let opening = self.shelf(endpoint);
-        let _turn = opening.lock().await;
-        if let Some(shared) = self.take(endpoint, backend) {
-            return Ok(shared);
-        }
-        let (shared, connection) = begin(dial().await?, self.next(), backend).await?;
-        count(&worker.shared.h2.task_connections);
-        if let Some(shelf) = self.shelves.borrow_mut().get_mut(&key(endpoint)) {
-            shelf.open.push(shared.clone());
-        }
-        spawn_local(drive(worker.clone(), endpoint.clone(), shared.clone(), connection));
-        Ok(shared)
     }
 
     /// Has the connection get no new streams; it ends with its last one.

@@ -18,6 +18,7 @@ use thiserror::Error;
 use tracing::debug;
 use waymark_routing::{BackendProtocol, Balance};
 
+use super::connections::Way;
 use super::exchange::{Broken, Exchange};
 use super::job::Job;
 use super::pump::{Client, Failure, Patience, pump, reason};
@@ -161,25 +162,21 @@ async fn by_h1(
             end => return Ok(end?),
         }
     }
-    let stream = or_gone(client, open(worker, job, endpoint, ALPN_H1, limit)).await??;
+    let stream = or_gone(client, open(worker, job, endpoint, limit)).await??;
     Ok(exchange_h1(worker, job, client, seat, stream).await?)
 }
-
-/// HTTP/2, as TLS names it (RFC 7301).
-const ALPN_H2: &[&[u8]] = &[b"h2"];
 
 async fn open(
     worker: &Worker,
     job: &Job,
     endpoint: &Endpoint,
-    alpn: &'static [&'static [u8]],
     limit: Duration,
 ) -> Result<Stream, DialError> {
     let opening = Opening {
         address: endpoint.address,
         backend: &job.pool.rules.backend,
         client: Addresses { source: job.source, destination: job.destination },
-        alpn,
+        alpn: ALPN_H1,
         limit,
     };
     upstream::open(worker, &opening).await
@@ -227,13 +224,11 @@ async fn open_stream(
     endpoint: &Arc<Endpoint>,
     limit: Duration,
 ) -> Result<ToH2, Failed> {
+    let backend = &job.pool.rules.backend;
+    let client = Addresses { source: job.source, destination: job.destination };
+    let way = Way { endpoint, backend, client, limit };
     loop {
-        let (shared, backend) = (&worker.http.h2, &job.pool.rules.backend);
-        let dial = || open(worker, job, endpoint, ALPN_H2, limit);
-        let mut shared = match shared.take(endpoint, backend) {
-            Some(connection) => connection,
-            None => shared.connect(worker, endpoint, backend, dial).await?,
-        };
+        let mut shared = worker.http.h2.get(worker, &way).await?;
         if job.upgrade.is_some() && !shared.offers_upgrades().await {
             return Err(Failed::NoUpgrade);
         }

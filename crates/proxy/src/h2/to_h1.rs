@@ -7,7 +7,7 @@
 //! A WebSocket (extended CONNECT, RFC 8441) goes as an `Upgrade`; after 101 the contents of both
 //! directions are the bytes of the connection.
 
-use std::io;
+use std::io::{self, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -22,7 +22,7 @@ use super::job::stays_here;
 use super::upgrade::Upgrade;
 use crate::Limits;
 use crate::h1::{
-    Asked, Bad, Chunked, Field, Framing, Known, Progress, Response as Head, check_trailer,
+    Asked, Bad, Field, Framing, Known, Progress, Response as Head, check_trailer,
     find_end, write_framing, write_line,
 };
 use crate::http::sticky;
@@ -210,10 +210,8 @@ impl<U: AsyncRead + AsyncWrite + Unpin> ToH1<U> {
         let input = self.input.clone();
         let taken = progress.advance(&input, |part| content.add(&input, part)).map_err(bad)?;
         self.input.advance(taken);
-        if let Progress::Chunked(chunked) = progress
-            && chunked.is_done()
-        {
-            self.trailers = trailers(chunked);
+        if progress.is_done() {
+            self.trailers = progress.trailers();
         }
         Ok(content.into_bytes())
     }
@@ -267,11 +265,7 @@ impl<U: AsyncRead + AsyncWrite + Unpin> Exchange for ToH1<U> {
         }
         if !data.is_empty() {
             match self.body {
-                Body::Chunked => {
-                    self.out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
-                    self.out.extend_from_slice(data);
-                    self.out.extend_from_slice(b"\r\n");
-                }
+                Body::Chunked => write_chunk(&mut self.out, data),
                 _ => self.out.extend_from_slice(data),
             }
             data.clear();
@@ -281,11 +275,7 @@ impl<U: AsyncRead + AsyncWrite + Unpin> Exchange for ToH1<U> {
 
     fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), Broken> {
         if self.body == Body::Chunked {
-            self.out.extend_from_slice(b"0\r\n");
-            for (name, value) in trailers.iter().flatten() {
-                write_trailer(&mut self.out, name.as_str(), value.as_bytes());
-            }
-            self.out.extend_from_slice(b"\r\n");
+            write_end(&mut self.out, trailers.as_ref());
         }
         self.finished = true;
         Ok(())
@@ -374,19 +364,6 @@ impl<U: AsyncRead + AsyncWrite + Unpin> Exchange for ToH1<U> {
     }
 }
 
-/// The trailers of an answer; `None` when it has none.
-fn trailers(chunked: &Chunked) -> Option<HeaderMap> {
-    let mut trailers = HeaderMap::new();
-    for (name, value) in chunked.trailers() {
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
-        {
-            trailers.append(name, value);
-        }
-    }
-    (!trailers.is_empty()).then_some(trailers)
-}
-
 fn bad(bad: Bad) -> Broken {
     match bad {
         Bad::Request(what) | Bad::TooLarge(what) | Bad::Coding(what) => Broken::Answer(what),
@@ -454,6 +431,26 @@ fn write_cookies(out: &mut Vec<u8>, ask: &Ask<'_>) {
         true => out.extend_from_slice(b"\r\n"),
         false => out.truncate(start),
     }
+}
+
+/// Writes contents as a chunk (RFC 9112 §7.1). Empty ones would be the last.
+pub(crate) fn write_chunk(out: &mut Vec<u8>, data: &[u8]) {
+    if data.is_empty() {
+        return;
+    }
+    // Writing to memory does not fail.
+    let _ = write!(out, "{:x}\r\n", data.len());
+    out.extend_from_slice(data);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the last chunk and the trailers.
+pub(crate) fn write_end(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
+    out.extend_from_slice(b"0\r\n");
+    for (name, value) in trailers.into_iter().flatten() {
+        write_trailer(out, name.as_str(), value.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Writes a trailer unless it is one that belongs into a head.

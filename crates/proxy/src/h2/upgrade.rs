@@ -27,6 +27,11 @@ impl Upgrade {
         Upgrade { key: STANDARD.encode(key) }
     }
 
+    /// One with a client's key.
+    pub(crate) fn with_key(key: String) -> Upgrade {
+        Upgrade { key }
+    }
+
     /// Writes the fields that ask for it, but `connection`.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         write_line(out, "upgrade", b"websocket");

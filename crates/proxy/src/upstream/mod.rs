@@ -13,7 +13,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::l4::Side;
@@ -28,6 +28,8 @@ pub(crate) enum Stream {
     Plain(TcpStream),
     /// In TLS.
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    /// To a stream of a connection that speaks HTTP/2; for one request.
+    Bridged(DuplexStream),
 }
 
 impl AsyncRead for Stream {
@@ -39,6 +41,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Bridged(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -52,6 +55,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Bridged(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -59,6 +63,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Bridged(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -66,6 +71,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Bridged(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
@@ -77,6 +83,8 @@ impl Side for Stream {
         match self {
             Stream::Plain(stream) => stream.reset(),
             Stream::Tls(stream) => stream.reset(),
+            // Its end in the middle of a request is one.
+            Stream::Bridged(_) => {}
         }
     }
 
@@ -84,6 +92,13 @@ impl Side for Stream {
         match self {
             Stream::Plain(stream) => stream.read_now(cx, buffer),
             Stream::Tls(stream) => stream.read_now(cx, buffer),
+            Stream::Bridged(stream) => {
+                let mut read = ReadBuf::new(buffer);
+                match Pin::new(stream).poll_read(cx, &mut read) {
+                    Poll::Ready(Ok(())) => read.filled().len(),
+                    _ => 0,
+                }
+            }
         }
     }
 }
