@@ -159,13 +159,7 @@ async fn attempt<S: ClientIo>(
             Err(error) => not_opened(seat, &error),
         };
     }
-    let opening = Opening {
-        address: endpoint.address,
-        backend,
-        client,
-        alpn: ALPN_H1,
-        limit,
-    };
+    let opening = Opening { address: endpoint.address, backend, client, alpn: ALPN_H1, limit };
     let opened = Box::pin(upstream::open(&worker, &opening)).await;
     match opened {
         Ok(mut server) => {

@@ -252,23 +252,21 @@ impl Bridge {
                     let head = ready!(self.exchange.poll_head(cx, &mut []))?;
                     self.head(&head);
                 }
-                Down::Contents { chunked } => {
-                    match ready!(self.exchange.poll_part(cx, &mut []))? {
-                        Part::Data(data) => {
-                            self.exchange.release(data.len());
-                            match chunked {
-                                true => write_chunk(&mut self.out, &data),
-                                false => self.out.extend_from_slice(&data),
-                            }
-                        }
-                        Part::End(trailers) => {
-                            if chunked {
-                                write_end(&mut self.out, trailers.as_ref());
-                            }
-                            self.down = Down::Ended;
+                Down::Contents { chunked } => match ready!(self.exchange.poll_part(cx, &mut []))? {
+                    Part::Data(data) => {
+                        self.exchange.release(data.len());
+                        match chunked {
+                            true => write_chunk(&mut self.out, &data),
+                            false => self.out.extend_from_slice(&data),
                         }
                     }
-                }
+                    Part::End(trailers) => {
+                        if chunked {
+                            write_end(&mut self.out, trailers.as_ref());
+                        }
+                        self.down = Down::Ended;
+                    }
+                },
                 Down::Ended => {
                     return Pin::new(&mut self.pipe).poll_shutdown(cx).map_err(Broken::Connection);
                 }
@@ -279,8 +277,10 @@ impl Bridge {
     /// Writes the head of an answer.
     fn head(&mut self, head: &Response<()>) {
         let upgraded = self.upgrade.as_ref().filter(|_| head.status().is_success());
-        let status = if upgraded.is_some() { StatusCode::SWITCHING_PROTOCOLS } else { head.status() };
-        let line = format!("HTTP/1.1 {} {}\r\n", status.as_u16(), status.canonical_reason().unwrap_or(""));
+        let status =
+            if upgraded.is_some() { StatusCode::SWITCHING_PROTOCOLS } else { head.status() };
+        let line =
+            format!("HTTP/1.1 {} {}\r\n", status.as_u16(), status.canonical_reason().unwrap_or(""));
         self.out.extend_from_slice(line.as_bytes());
         for (name, value) in head.headers() {
             // A length with no contents behind it is a description (HEAD, 304).

@@ -91,7 +91,11 @@ fn key(endpoint: &Arc<Endpoint>) -> usize {
 
 impl Connections {
     /// The connection with the most room, or a new one where none has any.
-    pub(crate) async fn get(&self, worker: &Rc<Worker>, way: &Way<'_>) -> Result<Shared, DialError> {
+    pub(crate) async fn get(
+        &self,
+        worker: &Rc<Worker>,
+        way: &Way<'_>,
+    ) -> Result<Shared, DialError> {
         if let Some(shared) = self.find(way) {
             return Ok(shared);
         }
@@ -115,9 +119,8 @@ impl Connections {
         let shelves = self.shelves.borrow();
         let open = &shelves.get(&key(way.endpoint))?.open;
         // One that began with a PROXY header is its client's alone.
-        let fit = |shared: &&Shared| {
-            shared.backend == *way.backend && way.backend.send_proxy.is_none()
-        };
+        let fit =
+            |shared: &&Shared| shared.backend == *way.backend && way.backend.send_proxy.is_none();
         let best = open.iter().filter(fit).min_by_key(|shared| shared.load.get())?;
         let most = best.sender.current_max_send_streams().min(MAX_TASK_STREAMS);
         let room = best.load.get() < most;

@@ -22,8 +22,8 @@ use super::job::stays_here;
 use super::upgrade::Upgrade;
 use crate::Limits;
 use crate::h1::{
-    Asked, Bad, Field, Framing, Known, Progress, Response as Head, check_trailer,
-    find_end, write_framing, write_line,
+    Asked, Bad, Field, Framing, Known, Progress, Response as Head, check_trailer, find_end,
+    write_framing, write_line,
 };
 use crate::http::sticky;
 

@@ -41,6 +41,10 @@ pub(crate) async fn serve<C: Side>(
     let Moved { bytes_in, bytes_out } = match server {
         Stream::Plain(server) => relay(worker, port, client, server, prefix, idle).await,
         Stream::Tls(server) => Box::pin(relay(worker, port, client, *server, prefix, idle)).await,
+        // For requests only; as bytes it would be relayed all the same.
+        server @ Stream::Bridged(_) => {
+            Box::pin(relay(worker, port, client, server, prefix, idle)).await
+        }
     };
     // As HAProxy without `option contstats`: of a connection as a whole, when it has ended.
     let task = &seat.endpoint().counters;
