@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     reason = "a story fails by panicking"
 )]
 
@@ -14,6 +15,7 @@ mod own;
 mod story;
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 
 use waymark_routing::{Family, Scope, labels};
 
@@ -23,23 +25,38 @@ fn cases() -> Vec<Case> {
     [haproxy::cases(), own::cases()].concat()
 }
 
-#[test]
-fn every_label_does_what_it_says() {
-    let wanted = std::env::var("STORY_LABEL").unwrap_or_default();
-    let cases: Vec<Case> = cases().into_iter().filter(|c| c.name.contains(&wanted)).collect();
-    let story = Story::start(&["--group=*"]);
-    story.deploy(&cases);
-    let failed: Vec<String> = cases.iter().filter_map(|case| story.check(case).err()).collect();
+/// Deploys all cases and looks at several of them at a time.
+fn run(flags: &[&str], cases: &[Case]) {
+    let story = Story::start(flags);
+    story.deploy(cases);
+    let left = Mutex::new(cases.iter());
+    let failed = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                while let Some(case) = { left.lock().unwrap().next() } {
+                    if let Err(reason) = story.check(case) {
+                        eprintln!("{reason}");
+                        failed.lock().unwrap().push(reason);
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "{} of {} cases:\n{}", failed.len(), cases.len(), failed.join("\n"));
 }
 
 #[test]
+fn every_label_does_what_it_says() {
+    let wanted = std::env::var("STORY_LABEL").unwrap_or_default();
+    let cases: Vec<Case> = cases().into_iter().filter(|c| c.name.contains(&wanted)).collect();
+    run(&["--group=*"], &cases);
+}
+
+#[test]
 fn groups_and_strict_mode_say_what_is_exposed() {
-    let cases = haproxy::exposure();
-    let story = Story::start(&["--group=external", "--strict-mode=true"]);
-    story.deploy(&cases);
-    let failed: Vec<String> = cases.iter().filter_map(|case| story.check(case).err()).collect();
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    run(&["--group=external", "--strict-mode=true"], &haproxy::exposure());
 }
 
 /// Labels that zdd.py reads, and the one about DNS, say nothing about traffic.

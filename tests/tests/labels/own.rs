@@ -25,10 +25,13 @@ fn routing() -> Vec<Case> {
     vec![
         one(
             "own-host",
-            App::whoami(&[("HAPROXY_0_VHOST", "not.own-host.test"), ("WAYMARK_0_HOST", "{host}")]),
+            App::whoami(&[
+                ("HAPROXY_0_VHOST", "not.own-host.lb.test"),
+                ("WAYMARK_0_HOST", "{host}"),
+            ]),
             |at| {
                 expect("its name", at.get("/")?.status, 200)?;
-                expect("the sibling's name", at.get_host("not.own-host.test")?.status, 503)
+                expect("the sibling's name", at.get_host("not.own-host.lb.test")?.status, 503)
             },
         ),
         one(
@@ -450,7 +453,7 @@ fn upstream() -> Vec<Case> {
                 &[
                     ("WAYMARK_0_HOST", "{host}"),
                     ("WAYMARK_0_BACKEND_TLS", "on"),
-                    ("WAYMARK_0_BACKEND_SERVER_NAME", "task.test"),
+                    ("WAYMARK_0_BACKEND_SERVER_NAME", "task.lb.test"),
                 ],
             ),
             |at| {
@@ -468,13 +471,13 @@ fn upstream() -> Vec<Case> {
                     ("WAYMARK_0_HOST", "{host}"),
                     ("WAYMARK_0_BACKEND_TLS", "on"),
                     ("WAYMARK_0_BACKEND_CA", "{folder}/ca.pem"),
-                    ("WAYMARK_0_BACKEND_SERVER_NAME", "task.test"),
+                    ("WAYMARK_0_BACKEND_SERVER_NAME", "task.lb.test"),
                 ],
             ),
             |at| {
                 let reply = at.get("/")?;
                 expect("status", reply.status, 200)?;
-                holds(&reply.body, reply.body.ends_with(" task.test"))
+                holds(&reply.body, reply.body.ends_with(" task.lb.test"))
             },
         ),
         one(

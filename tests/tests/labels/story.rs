@@ -153,11 +153,11 @@ fn id_of(case: &Case, n: usize) -> String {
 }
 
 fn host_of(case: &Case) -> String {
-    format!("{}.test", case.name)
+    format!("{}.lb.test", case.name)
 }
 
-/// `ca.pem` signs `both.pem` and, in two files, `cert.pem` and `key.pem`: for every name under
-/// `test`, and `task.test`.
+/// `ca.pem` signs `both.pem` and, in two files, `cert.pem` and `key.pem`: for every
+/// name under `lb.test`.
 fn certificates(folder: &std::path::Path) {
     let authority_key = KeyPair::generate().unwrap();
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
@@ -166,7 +166,7 @@ fn certificates(folder: &std::path::Path) {
     let authority_cert = authority.self_signed(&authority_key).unwrap();
     let issuer = rcgen::Issuer::new(authority, authority_key);
     let key = KeyPair::generate().unwrap();
-    let names = ["*.test", "localhost", "127.0.0.1"].map(String::from);
+    let names = ["*.lb.test", "localhost", "127.0.0.1"].map(String::from);
     let cert = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
     let write = |name: &str, text: String| std::fs::write(folder.join(name), text).unwrap();
     write("ca.pem", authority_cert.pem());

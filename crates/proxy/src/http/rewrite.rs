@@ -11,8 +11,10 @@ pub(crate) fn target<'a>(rewrite: &Rewrite, target: &'a str) -> Cow<'a, str> {
     match rewrite {
         Rewrite::Keep => Cow::Borrowed(target),
         Rewrite::Strip(prefix) => match target.strip_prefix(prefix.as_str()) {
-            None => Cow::Borrowed(target),
-            Some(rest) => slashed(Cow::Borrowed(rest)),
+            Some(rest) if rest.is_empty() || rest.starts_with(['/', '?']) => {
+                slashed(Cow::Borrowed(rest))
+            }
+            _ => Cow::Borrowed(target),
         },
         Rewrite::Replace { pattern, with } => {
             let end = target.find('?').unwrap_or(target.len());
@@ -85,7 +87,7 @@ mod tests {
             ("/p/", "/"),
             ("/p?q", "/?q"),
             ("/x", "/x"),
-            ("/px", "/x"),
+            ("/px", "/px"),
         ] {
             assert_eq!(target(&strip, from), to, "{from}");
         }

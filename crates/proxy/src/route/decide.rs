@@ -137,7 +137,7 @@ pub fn admit(pool: &Arc<Pool>, request: &Request<'_>) -> Decision {
         return Decision::Forbidden;
     }
     if let Some(place) = &pool.rules.redirect_root
-        && request.target == "/"
+        && path_of(request.target) == "/"
         && has_host(pool, request)
     {
         return Decision::Redirect(301, place.clone());
