@@ -414,7 +414,7 @@ impl Worker {
     fn serve_accepted(self: &Rc<Worker>, accepted: Accepted) {
         // Only a broken event loop refuses a socket; the client is then closed.
         if let Ok(client) = TcpStream::from_std(accepted.client) {
-            spawn_local(dispatch::serve(self.clone(), client, accepted.conn));
+            dispatch::serve(self.clone(), client, accepted.conn);
         }
     }
 }

@@ -49,14 +49,14 @@ pub(crate) async fn serve<S: ClientIo>(worker: Rc<Worker>, io: S, prefix: Vec<u8
             }
             Next::Answer(local) => {
                 connection.finish_local(&local);
-                connection.answer(&local.answer, local.head, local.keep).await
+                Box::pin(connection.answer(&local.answer, local.head, local.keep)).await
             }
-            Next::Forward(mut job) => match forward(&mut connection, &mut job).await {
+            Next::Forward(mut job) => match Box::pin(forward(&mut connection, &mut job)).await {
                 Outcome::Next => true,
                 Outcome::Close => false,
-                Outcome::Linger => connection.linger().await,
+                Outcome::Linger => Box::pin(connection.linger()).await,
                 Outcome::Answer(answer, keep) => {
-                    connection.answer(&answer, job.asked.head, keep).await
+                    Box::pin(connection.answer(&answer, job.asked.head, keep)).await
                 }
                 Outcome::Upgraded(server, seat) => {
                     let idle = job.pool.rules.timeouts.idle;

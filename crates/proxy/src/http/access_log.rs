@@ -1,4 +1,4 @@
-//! A line for every request, in the Common Log Format or as JSON, to standard output or a file.
+//! A line for every request, in the Common Log Format with a little more or as JSON, to standard output or a file.
 //!
 //! Workers append lines to one bounded buffer; a thread of its own writes them, some at a time. When
 //! it cannot keep up, lines are dropped and counted, never requests delayed. A file that was renamed
@@ -117,9 +117,7 @@ impl AccessLog {
     pub(crate) fn end(&self, begun: &Begun, ended: &Ended<'_>) {
         let mut line = begun.line.clone();
         let _ = match self.format {
-            Format::Common => {
-                writeln!(line, " {} {}", or_dash(ended.status), or_dash(ended.bytes_out))
-            }
+            Format::Common => end_common(&mut line, ended),
             Format::Json => end_json(&mut line, ended),
         };
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -216,6 +214,14 @@ fn begin_common(line: &mut Vec<u8>, asked: &Asked<'_>, now: OffsetDateTime) -> i
         }
     }
     write!(line, " {}\"", asked.protocol)
+}
+
+/// Status and bytes, as everywhere; then the service, the task, and milliseconds.
+fn end_common(line: &mut Vec<u8>, ended: &Ended<'_>) -> io::Result<()> {
+    write!(line, " {} {}", or_dash(ended.status), or_dash(ended.bytes_out))?;
+    let service = if ended.service.is_empty() { "-" } else { ended.service };
+    let task = ended.task.map_or_else(|| "-".to_owned(), |task| task.to_string());
+    writeln!(line, " {service} {task} {:.3}", ended.duration.as_secs_f64() * 1000.0)
 }
 
 fn begin_json(line: &mut Vec<u8>, asked: &Asked<'_>, now: OffsetDateTime) -> io::Result<()> {
@@ -315,7 +321,10 @@ mod tests {
         log.end(&log.begin(&ASKED), &ENDED);
         let text = wait_for(&file, |text| text.ends_with('\n'));
         assert!(text.starts_with("10.0.0.1 - - ["), "{text}");
-        assert!(text.ends_with("+0000] \"GET /x\\x22y HTTP/1.1\" 200 42\n"), "{text}");
+        assert!(
+            text.ends_with("+0000] \"GET /x\\x22y HTTP/1.1\" 200 42 web_10000 - 1.500\n"),
+            "{text}"
+        );
         std::fs::rename(&file, folder.path().join("access.log.1")).unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
         while !file.exists() {

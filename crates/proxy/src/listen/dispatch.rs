@@ -15,6 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
+use tokio::task::spawn_local;
 use waymark_routing::Mode;
 
 use super::client_hello::Hello;
@@ -27,26 +28,31 @@ use crate::route::{Front, ListenKey, Pool};
 use crate::worker::Worker;
 use crate::{h1, tls};
 
-/// Serves the connection until it ends. Each protocol's state is boxed by itself: a relayed
-/// connection does not carry the space that an HTTP one would need.
-pub(crate) async fn serve(worker: Rc<Worker>, client: TcpStream, conn: Conn) {
+/// Has the connection served until it ends. Each way is a task of its own, made here: an idle
+/// connection takes the space that its own protocol needs, and nothing for those that it is not.
+pub(crate) fn serve(worker: Rc<Worker>, client: TcpStream, mut conn: Conn) {
     let Front::Service(key) = conn.front else {
-        return Box::pin(shared_port(worker, client, conn)).await;
+        if conn.front == Front::Https || worker.shared.config.accept_proxy {
+            spawn_local(shared_port(worker, client, conn));
+        } else {
+            with_local(&client, &mut conn);
+            spawn_local(h1::serve(worker, client, Vec::new(), conn));
+        }
+        return;
     };
     let Some(pool) = pool(&worker, &key) else {
         // Without a route the port has just been removed.
         return client.reset();
     };
     let rules = &pool.rules;
-    let plain = rules.mode == Mode::Tcp
-        && rules.certificates.is_empty()
-        && rules.allowed.is_empty()
-        && !rules.bind_options.accept_proxy
-        && rules.backend.send_proxy.is_none();
-    if plain {
-        l4::serve(&worker, &pool, client, Vec::new(), conn).await;
+    let as_it_comes = rules.certificates.is_empty() && !rules.bind_options.accept_proxy;
+    if as_it_comes && rules.mode == Mode::Http {
+        with_local(&client, &mut conn);
+        spawn_local(h1::serve(worker, client, Vec::new(), conn));
+    } else if as_it_comes && rules.allowed.is_empty() && rules.backend.send_proxy.is_none() {
+        spawn_local(async move { l4::serve(&worker, &pool, client, Vec::new(), conn).await });
     } else {
-        Box::pin(service_port(worker, pool, key, client, conn)).await;
+        spawn_local(service_port(worker, pool, key, client, conn));
     }
 }
 
