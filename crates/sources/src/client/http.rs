@@ -7,7 +7,7 @@
 use std::io::Write;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flate2::write::GzDecoder;
@@ -48,6 +48,9 @@ const RESERVED: usize = 64 << 20;
 /// The most connections that are kept for further questions.
 const MAX_IDLE: usize = 8;
 
+/// How long a connection is kept: something in between may forget those that are quiet for long.
+const IDLE_LIFE: Duration = Duration::from_secs(20);
+
 /// `Accept` of documents.
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -57,10 +60,17 @@ pub(crate) struct Client {
     tls: Option<TlsConnector>,
     /// What is proved to the servers.
     credentials: Credentials,
-    idle: Mutex<Vec<(Origin, Sender)>>,
+    /// Connections that may serve further questions, and since when they are not used.
+    idle: Mutex<Vec<Idle>>,
 }
 
 type Sender = SendRequest<Full<Bytes>>;
+
+struct Idle {
+    to: Origin,
+    sender: Sender,
+    since: Instant,
+}
 
 /// What is asked.
 #[derive(Clone)]
@@ -241,9 +251,9 @@ impl Client {
     /// A connection whose last answer has been read.
     fn idle_to(&self, to: &Origin) -> Option<Sender> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|(_, sender)| !sender.is_closed());
-        let at = idle.iter().position(|(origin, sender)| origin == to && sender.is_ready())?;
-        Some(idle.swap_remove(at).1)
+        idle.retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < IDLE_LIFE);
+        let at = idle.iter().position(|idle| idle.to == *to && idle.sender.is_ready())?;
+        Some(idle.swap_remove(at).sender)
     }
 
     fn keep(&self, to: &Origin, sender: Sender) {
@@ -251,7 +261,7 @@ impl Client {
         if idle.len() >= MAX_IDLE {
             idle.remove(0);
         }
-        idle.push((to.clone(), sender));
+        idle.push(Idle { to: to.clone(), sender, since: Instant::now() });
     }
 }
 
