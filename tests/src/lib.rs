@@ -13,7 +13,9 @@
 
 mod dns;
 mod http;
+mod lb;
 mod load;
+mod marathon;
 mod master_proxy;
 mod mesos;
 mod mesos_dns;
@@ -22,7 +24,9 @@ mod waymark;
 
 pub use dns::{Answer, resolve};
 pub use http::{Reply, get, raw_exchange, request};
+pub use lb::Lb;
 pub use load::{Load, LoadKind, Outcome};
+pub use marathon::{FakeMarathon, MarathonFault, app as fake_app, task as fake_task};
 pub use master_proxy::{Behaviour, MasterProxy};
 pub use mesos::{
     Framework, Identity, MASTER_PORT, Mesos, MesosOptions, MesosTask, MesosTls, Network,
