@@ -36,6 +36,7 @@ pub fn command() -> Command {
             status(),
             app(),
             tasks(),
+            explain(),
             whoami(),
             completions(),
             reference(),
@@ -167,6 +168,42 @@ fn status() -> Command {
 
 fn tasks() -> Command {
     client(Command::new("tasks").about("List all tasks"))
+}
+
+fn explain() -> Command {
+    client(
+        Command::new("explain")
+            .about("Show where a request goes and why, by the code that decides it")
+            .long_about(
+                "Show where a request goes and why: the listener, the rules that were looked at, the \
+                 service, each of its tasks with the reason if it is left out, and the one that \
+                 would be picked. Nothing is sent.\n\nWithout a port, the URL's scheme chooses \
+                 http-port or https-port; with one, what listens there. The exit code is 0 when a \
+                 task would be picked, and 4 when not.",
+            )
+            .arg(Arg::new("method").value_name("METHOD").required(true).help("Such as GET"))
+            .arg(
+                Arg::new("url")
+                    .value_name("URL")
+                    .required(true)
+                    .value_hint(ValueHint::Url)
+                    .help("Such as http://shop.example.com/cart"),
+            )
+            .arg(
+                Arg::new("from")
+                    .long("from")
+                    .value_name("IP")
+                    .help("The client's address [default: 127.0.0.1]"),
+            )
+            .arg(
+                Arg::new("header")
+                    .long("header")
+                    .short('H')
+                    .value_name("NAME: VALUE")
+                    .action(ArgAction::Append)
+                    .help("A header of the request; may be repeated"),
+            ),
+    )
 }
 
 fn app() -> Command {

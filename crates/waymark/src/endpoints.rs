@@ -69,6 +69,14 @@ impl Endpoints {
         serde_json::from_str(&fs::read_to_string(path(data_dir))?).map_err(io::Error::other)
     }
 
+    /// Removes the file unless it is another process's by now.
+    pub fn remove_own(data_dir: &Path) -> io::Result<()> {
+        match Endpoints::read(data_dir) {
+            Ok(endpoints) if endpoints.pid != std::process::id() => Ok(()),
+            _ => Endpoints::remove(data_dir),
+        }
+    }
+
     /// Removes the file; one that is not there is as good.
     pub fn remove(data_dir: &Path) -> io::Result<()> {
         match fs::remove_file(path(data_dir)) {

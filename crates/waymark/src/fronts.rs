@@ -44,6 +44,35 @@ impl Fronts {
         Ok(fronts)
     }
 
+    /// Those of the process that is taken over from, which are not to be looked for: its numbers
+    /// stand for ports that were any free one.
+    pub fn inherit(
+        loaded: &Loaded,
+        before: Option<&Endpoints>,
+        stats: Option<TcpListener>,
+    ) -> Result<Fronts, StartError> {
+        let wanted = loaded.fronts();
+        let number = |port: OptionalPort, before: Option<&String>| match port.number() {
+            Some(0) => before.and_then(|text| text.rsplit_once(':')?.1.parse().ok()),
+            port => port,
+        };
+        let stats = match (wanted.stats.number(), stats) {
+            (None, _) => None,
+            (Some(_), Some(listener)) => Some(listener),
+            (Some(port), None) => {
+                let ip = loaded.settings.stats_listen;
+                Some(bind(loaded, "stats-port", ip, port, tcp)?)
+            }
+        };
+        Ok(Fronts {
+            http: number(wanted.http, before.and_then(|e| e.http.as_ref())),
+            https: number(wanted.https, before.and_then(|e| e.https.as_ref())),
+            appid: number(wanted.appid, before.and_then(|e| e.appid.as_ref())),
+            stats,
+            warnings: Vec::new(),
+        })
+    }
+
     /// Says where they are reached from this machine.
     pub fn tell(&self, listen: IpAddr, endpoints: &mut Endpoints) {
         let at = |port: Option<u16>| Some(here((listen, port?).into()).to_string());

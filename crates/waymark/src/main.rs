@@ -51,7 +51,7 @@ fn dispatch(name: &str, matches: &ArgMatches, around: &Surroundings) -> Exit {
         "lb" => lb::run(matches, around),
         "mesos-dns" => mesos_dns::run(&cli::arguments(matches), around),
         "whoami" => whoami::run(matches, around),
-        "status" | "tasks" | "app" => client::run(name, matches, around),
+        "status" | "tasks" | "app" | "explain" => client::run(name, matches, around),
         "completions" => completions(matches),
         "reference" if matches.get_flag("mesos-dns") => {
             terminal::print(&mesos_dns::reference::reference())

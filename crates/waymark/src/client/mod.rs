@@ -10,6 +10,7 @@
 mod api;
 mod apps;
 mod error;
+mod explain;
 mod logs;
 mod status;
 mod view;
@@ -44,14 +45,29 @@ pub struct Wait {
     pub json: bool,
 }
 
-/// Runs `status`, `tasks` or a command of `app`.
+/// Runs `status`, `tasks`, `explain` or a command of `app`.
 pub fn run(name: &str, matches: &ArgMatches, around: &Surroundings) -> Exit {
+    if name == "explain" {
+        return explain_request(matches, around);
+    }
     let shown = match (name, matches.subcommand()) {
         ("app", Some((name, matches))) => app(name, matches, around),
         _ => overview(name, matches, around),
     };
     match shown {
         Ok(text) => terminal::print(&text),
+        Err(error) => terminal::fail(error.exit(), &error.to_string()),
+    }
+}
+
+/// Shows where a request goes; the exit code tells whether a task would be picked.
+fn explain_request(matches: &ArgMatches, around: &Surroundings) -> Exit {
+    let explained = server(matches, around).and_then(|api| explain::explain(&api, matches));
+    match explained {
+        Ok((text, picked)) => match (terminal::print(&text), picked) {
+            (Exit::Ok, false) => Exit::NotFound,
+            (exit, _) => exit,
+        },
         Err(error) => terminal::fail(error.exit(), &error.to_string()),
     }
 }

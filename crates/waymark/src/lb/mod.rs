@@ -14,6 +14,7 @@
 pub mod compat;
 mod marathon;
 mod services;
+mod takeover;
 mod view;
 
 use clap::ArgMatches;
@@ -30,7 +31,8 @@ use crate::run::{Signals, StartError, raise_open_files};
 use crate::settings::{self, Loaded, Role, Surroundings};
 use crate::telemetry::{self, Screen};
 use crate::terminal;
-use services::Services;
+use services::{Ending, Services};
+use takeover::Takeover;
 
 /// Threads for the source and the stats port; traffic has its own.
 const THREADS: usize = 2;
@@ -53,6 +55,8 @@ struct Prepared {
     source: MarathonSource,
     data: DataDir,
     fronts: Fronts,
+    /// The process that is taken over from.
+    before: Option<Takeover>,
 }
 
 fn prepare(matches: &ArgMatches, around: &Surroundings) -> Result<Prepared, StartError> {
@@ -60,16 +64,35 @@ fn prepare(matches: &ArgMatches, around: &Surroundings) -> Result<Prepared, Star
     let mut warnings = settings::check(&loaded)?;
     warnings.extend(compat::warnings(matches));
     let mut config = marathon::config(&loaded, around)?;
-    let data = DataDir::take(&loaded.settings.data_dir, &loaded.cite("data-dir"), NAME_A_FOLDER)?;
-    config.data_dir = Some(data.path().to_owned());
-    let source = MarathonSource::new(config).map_err(|error| marathon::refused(&loaded, &error))?;
-    let fronts = Fronts::find(&loaded, &[])?;
     let filter = loaded.settings.log_level.as_ref().map_or("info", |filter| filter.0.as_str());
     telemetry::start(filter, loaded.settings.log_format, &Screen::plain());
+    let mut before = match loaded.settings.takeover {
+        true => takeover::take(&loaded.settings.data_dir)?,
+        false => None,
+    };
+    let data = data_dir(&loaded, before.is_some())?;
+    config.data_dir = Some(data.path().to_owned());
+    let source = MarathonSource::new(config).map_err(|error| marathon::refused(&loaded, &error))?;
+    let fronts = match &mut before {
+        Some(before) => {
+            let stats = takeover::take_stats(&mut before.sockets);
+            Fronts::inherit(&loaded, before.endpoints.as_ref(), stats)?
+        }
+        None => Fronts::find(&loaded, &[])?,
+    };
     raise_open_files();
     warnings.extend(balancer::too_few_files(&loaded));
     warnings.iter().for_each(|warning| warn!("{warning}"));
-    Ok(Prepared { loaded, source, data, fronts })
+    Ok(Prepared { loaded, source, data, fronts, before })
+}
+
+fn data_dir(loaded: &Loaded, beside: bool) -> Result<DataDir, StartError> {
+    let (path, setting) = (&loaded.settings.data_dir, loaded.cite("data-dir"));
+    match beside {
+        true => DataDir::beside(path)
+            .map_err(|e| StartError(format!("{setting}: {}: {e}", path.display()))),
+        false => DataDir::take(path, &setting, NAME_A_FOLDER),
+    }
 }
 
 impl Prepared {
@@ -96,8 +119,9 @@ impl Prepared {
                 return terminal::fail(Exit::Failed, &format!("cannot catch signals: {e}"));
             }
         };
-        let Prepared { loaded, source, data, fronts } = self;
-        let mut services = match Services::start(&loaded, source, data, fronts) {
+        let Prepared { loaded, source, data, fronts, before } = self;
+        let grace = loaded.settings.stop_timeout;
+        let mut services = match Services::start(&loaded, source, data, fronts, before) {
             Ok(services) => services,
             Err(error) => return terminal::fail(Exit::Usage, &error.to_string()),
         };
@@ -105,16 +129,23 @@ impl Prepared {
             tokio::select! {
                 () = signals.next() => break Exit::Ok,
                 command = commands.next() => services.obey(command),
-                // Routes would slowly become untrue; a restart serves the last state and follows
-                // anew.
-                () = services.source_ended() => {
-                    let reason = "what follows Marathon has failed; see the log above";
-                    break terminal::fail(Exit::Failed, reason);
-                }
+                ending = services.ending() => match ending {
+                    Ending::TakenOver(successor) => {
+                        info!("another process has taken over; open connections go on");
+                        services.stop(grace, || successor.released()).await;
+                        return Exit::Ok;
+                    }
+                    // Routes would slowly become untrue; a restart serves the last state and
+                    // follows anew.
+                    Ending::SourceFailed => {
+                        let reason = "what follows Marathon has failed; see the log above";
+                        break terminal::fail(Exit::Failed, reason);
+                    }
+                },
             }
         };
         signals.end_at_the_second(&Screen::plain());
-        services.stop(loaded.settings.stop_timeout).await;
+        services.stop(grace, || ()).await;
         info!("stopped");
         exit
     }

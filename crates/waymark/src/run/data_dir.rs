@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use super::StartError;
 
@@ -15,7 +16,7 @@ const MAX_PID_BYTES: u64 = 20;
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    _lock: File,
+    _lock: Arc<OnceLock<File>>,
 }
 
 impl DataDir {
@@ -48,7 +49,26 @@ impl DataDir {
         }
         write_pid(&mut lock).map_err(|e| unusable(&e))?;
         let path = path.canonicalize().map_err(|e| unusable(&e))?;
-        Ok(DataDir { path, _lock: lock })
+        Ok(DataDir { path, _lock: Arc::new(OnceLock::from(lock)) })
+    }
+
+    /// Uses the folder beside the process that has it and is about to end; takes it as soon as that
+    /// one lets go.
+    pub fn beside(path: &Path) -> io::Result<DataDir> {
+        let path = path.canonicalize()?;
+        let mut lock = OpenOptions::new().read(true).write(true).open(path.join(LOCK))?;
+        let held = Arc::new(OnceLock::new());
+        let place = Arc::downgrade(&held);
+        let wait = move || {
+            // Whoever has dropped the folder meanwhile wants no lock.
+            if lock.lock().and_then(|()| write_pid(&mut lock)).is_ok()
+                && let Some(place) = place.upgrade()
+            {
+                let _ = place.set(lock);
+            }
+        };
+        std::thread::Builder::new().name("data-lock".to_owned()).spawn(wait)?;
+        Ok(DataDir { path, _lock: held })
     }
 
     /// The folder, absolute.
@@ -86,7 +106,14 @@ mod tests {
         for part in ["--data-dir", "new/data", &pid, "stop that one, or name another"] {
             assert!(error.contains(part), "{part} is missing in {error}");
         }
+        let path = folder.path().join("new/data");
+        let beside = DataDir::beside(&path).unwrap();
         drop(first);
+        while beside._lock.get().is_none() {
+            std::thread::yield_now();
+        }
+        assert!(take().is_err());
+        drop(beside);
         take().unwrap();
     }
 

@@ -341,6 +341,13 @@ settings! {
         no_proxy: bool = Text("false"), "BOOL";
     }
     "Listeners" Lb {
+        /// Take over from the `waymark lb` that runs on the data folder, without a failed connection.
+        ///
+        /// The new process gets the old one's sockets; as soon as it has routes, the old one stops
+        /// accepting and ends when its connections have, or after its `stop-timeout`. Where none runs
+        /// it starts as ever.
+        takeover: bool = Text("false"), "BOOL";
+
         /// How long connections may go on by themselves when it is told to stop.
         stop_timeout: Duration = Text("10s"), "TIME";
     }
