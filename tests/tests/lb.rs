@@ -15,7 +15,7 @@ use waymark_stories::{Reply, Waymark, binary, eventually, get, raw_exchange, rep
 struct Balancer {
     child: Child,
     data: PathBuf,
-    _folder: TempDir,
+    _folder: Option<TempDir>,
 }
 
 impl Balancer {
@@ -23,22 +23,32 @@ impl Balancer {
     fn follow(marathon: &str, flags: &[&str]) -> Balancer {
         let folder = TempDir::with_prefix("waymark-story-lb-").expect("a temporary folder");
         let data = folder.path().join("data");
+        // Service ports are `waymark run`'s own on 127.0.0.1.
+        let flags = [flags, &["--listen=127.0.0.2"]].concat();
+        let mut balancer = Balancer::start(data, marathon, &flags);
+        balancer._folder = Some(folder);
+        balancer.wait_until_it_routes();
+        balancer
+    }
+
+    fn start(data: PathBuf, marathon: &str, flags: &[&str]) -> Balancer {
         let child = Command::new(binary())
-            .args(["lb", "--sse", "--marathon", marathon, "--listen=127.0.0.2", "--http-port=0"])
-            .args(["--https-port=0", "--appid-port=0", "--stats-port=0"])
+            .args(["lb", "--sse", "--marathon", marathon, "--http-port=0", "--https-port=0"])
+            .args(["--appid-port=0", "--stats-port=0"])
             .arg(format!("--data-dir={}", data.display()))
             .args(flags)
             .stdin(Stdio::null())
-            .stderr(fs::File::create(folder.path().join("err")).expect("a file"))
             .spawn()
             .expect("the binary starts");
-        let balancer = Balancer { child, data, _folder: folder };
+        Balancer { child, data, _folder: None }
+    }
+
+    fn wait_until_it_routes(&self) {
         eventually("the load balancer has routes", || {
-            let stats = balancer.endpoint("stats")?;
+            let stats = self.endpoint("stats")?;
             let routes = get(&format!("{stats}/v1/routes")).ok()?.json();
             routes["version"].as_u64().filter(|version| *version > 0)
         });
-        balancer
     }
 
     fn endpoint(&self, name: &str) -> Option<String> {
@@ -61,8 +71,11 @@ impl Balancer {
 
 impl Drop for Balancer {
     fn drop(&mut self) {
-        let _ = kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM);
-        let _ = self.child.wait();
+        // The number of one that has ended may be another's by now.
+        if let Ok(None) = self.child.try_wait() {
+            let _ = kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM);
+            let _ = self.child.wait();
+        }
     }
 }
 
@@ -126,6 +139,38 @@ fn an_existing_marathon_is_followed() {
     });
     marathon.send("DELETE", "/v2/apps/web", &json!({}));
     eventually("no route any more", || served("web.test").filter(|s| *s == 503));
+}
+
+#[test]
+fn a_new_process_takes_over_without_a_failed_request() {
+    let marathon = Waymark::start(&[]);
+    // As the load names its host.
+    let web = app("/web", json!({"HAPROXY_0_VHOST": "story"}));
+    marathon.send("PUT", "/v2/apps/web", &web);
+    marathon.wait_for_app("/web", 2);
+    let folder = TempDir::with_prefix("waymark-story-lb-").expect("a temporary folder");
+    let data = folder.path().join("data");
+    let flags = ["--group", "*", "--listen=127.0.0.1", "--takeover"];
+    let start = || Balancer::start(data.clone(), &marathon.url(""), &flags);
+    let mut old = start();
+    old.wait_until_it_routes();
+    eventually("the app is reached", || old.host("story").filter(|reply| reply.status == 200));
+    let http = old.endpoint("http").expect("the http port");
+    let port = http.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
+    let loads = [LoadKind::ConnectionPerRequest, LoadKind::KeepAlive]
+        .map(|kind| Load::start(port, "/", kind, 4));
+    eventually("the load runs", || (loads[0].answered() > 50).then_some(()));
+    for _ in 0..2 {
+        let new = start();
+        let status = eventually("the old process ends", || old.child.try_wait().ok().flatten());
+        assert!(status.success(), "{status}");
+        new.wait_until_it_routes();
+        assert_eq!(new.endpoint("http").as_deref(), Some(http.as_str()));
+        let so_far = loads[0].answered();
+        eventually("the new process answers", || (loads[0].answered() > so_far + 50).then_some(()));
+        old = new;
+    }
+    loads.into_iter().for_each(|load| load.finish().assert_flawless(100));
 }
 
 #[test]
