@@ -15,9 +15,9 @@ what it has no label for, and go before their `HAPROXY_` siblings.
 - *Yes* is `true`, `t`, `yes` or `y` in any case; everything else is no, as with marathon-lb (also `1` and `on`; \
 those are listed).
 - A label that does not exist, names a port that the app has not, or lacks what it needs has no effect. It is \
-listed with the app, with what was probably meant: `/v1/services/{id}`, and a warning in the log.
+listed in `/v1/quarantine` on the stats port, with what was probably meant, and in a warning in the log.
 - A value that cannot be read quarantines the change of that one app: the rules it had stay in effect, and \
-go on to follow its tasks. If it had none, it gets no routes. The reason is listed with the app.
+go on to follow its tasks. If it had none, it gets no routes. The reason is listed there too.
 - AUTH, PATH, VHOST and what else needs a host name have no effect on service ports, as with marathon-lb; \
 `BACKEND_NETWORK_ALLOWED_ACL` has.
 ";
@@ -35,7 +35,7 @@ pub fn reference() -> String {
         if !applies {
             page.push_str(
                 "\nmarathon-lb's template labels are pieces of HAProxy's configuration, which nothing reads \
-                 here. They are listed with the app.\n\n| label | instead |\n|---|---|\n",
+                 here. They are listed as above.\n\n| label | instead |\n|---|---|\n",
             );
         }
         for label in labels().iter().filter(|l| l.family == family && l.applies() == applies) {

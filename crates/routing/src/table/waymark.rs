@@ -135,7 +135,7 @@ pub(super) const PORT: &[Label] = &[
     port(
         "RETRIES",
         "number from 0 to 10",
-        "10",
+        "`--retries`",
         Need::Nothing,
         |d, v| plain::number(v, 0, 10).map(|attempts| d.rules.retries.attempts = Some(attempts)),
         "How many more tasks are tried when one cannot be connected to, or fails an idempotent request before \
@@ -144,7 +144,7 @@ pub(super) const PORT: &[Label] = &[
     port(
         "RETRY_BUDGET",
         "percent from 0 to 100",
-        "20%",
+        "`--retry-budget`",
         Need::Nothing,
         |d, v| plain::percent(v).map(|share| d.rules.retries.budget_percent = Some(share)),
         "Retries are at most this share of all requests, so that they do not add to an overload.",
