@@ -33,6 +33,10 @@ use crate::worker::Worker;
 /// What every HTTP/2 connection begins with (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// How long a stopping worker waits for the request that may be on its way on a kept connection: a
+/// client that sees it closed meanwhile could not tell whether its request was carried out.
+const STOP_LINGER: Duration = Duration::from_millis(500);
+
 /// After an answer to a request that was not read to its end, as much of the rest is read, for as
 /// long: a client that still sends would otherwise see a reset instead of the answer.
 const LINGER: (usize, Duration) = (1 << 20, Duration::from_secs(2));
@@ -83,6 +87,8 @@ pub(crate) struct Connection<S> {
     pub(crate) admission: Admission,
     /// Whether the deadline is that of a request's head.
     in_head: bool,
+    /// Whether the worker stops and only the request that may be on its way is waited for.
+    leaving: bool,
     /// How much of what is pending has no end of a head in it.
     scanned: usize,
     /// What is pending has not been looked at.
@@ -140,6 +146,7 @@ impl<S: ClientIo> Connection<S> {
             client: Client { io, pending: prefix, at_end: false, deadline },
             conn,
             in_head: true,
+            leaving: false,
             scanned: 0,
             unseen: true,
             requests: 0,
@@ -198,8 +205,10 @@ impl<S: ClientIo> Connection<S> {
     /// Nothing can be read: wait, but not for ever.
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         let begun = !self.client.pending.is_empty();
-        if !begun && self.worker.http.is_stopping() {
-            return Poll::Ready(Next::Closed);
+        if !begun && self.worker.http.is_stopping() && !self.leaving {
+            // The next request may be on its way already. It is answered, as the last one.
+            self.leaving = true;
+            self.client.deadline.set(Instant::now() + STOP_LINGER);
         }
         if begun && !self.in_head {
             self.in_head = true;

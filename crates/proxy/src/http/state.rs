@@ -48,7 +48,7 @@ impl HttpState {
         self.stopping.get()
     }
 
-    /// From here on connections end after the request they are at; those without one at once.
+    /// From here on connections end after the request they are at; those without one soon.
     pub(crate) fn stop(&self) {
         self.stopping.set(true);
         self.present.borrow().wakers.iter().flatten().for_each(Waker::wake_by_ref);
