@@ -17,9 +17,11 @@ mod story;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
+use serde_json::json;
 use waymark_routing::{Family, Scope, labels};
+use waymark_stories::{eventually, get};
 
-use crate::story::{Case, Story};
+use crate::story::{App, Case, Story, expect};
 
 fn cases() -> Vec<Case> {
     [haproxy::cases(), own::cases()].concat()
@@ -57,6 +59,43 @@ fn every_label_does_what_it_says() {
 #[test]
 fn groups_and_strict_mode_say_what_is_exposed() {
     run(&["--group=external", "--strict-mode=true"], &haproxy::exposure());
+}
+
+/// A change with a label that cannot be read: the routes before it stay and follow the new tasks, and
+/// the stats port says why; mending the label puts all of it into effect.
+#[test]
+fn a_label_that_cannot_be_read_keeps_the_last_good_routes() {
+    let case = Case {
+        name: "kept",
+        apps: vec![App::whoami(&[("HAPROXY_0_VHOST", "{host}")])],
+        check: |at| expect("status", at.get("/")?.status, 200),
+    };
+    let story = Story::start(&[]);
+    story.deploy(std::slice::from_ref(&case));
+    story.check(&case).unwrap();
+    let (waymark, at) = (&story.waymark, story.at(&case));
+    let before = waymark.task_ids("/kept-0");
+    let change = |weight: &str| {
+        let labels = json!({"HAPROXY_0_VHOST": "new.lb.test", "HAPROXY_0_BACKEND_WEIGHT": weight});
+        let reply = waymark.send("PUT", "/v2/apps/kept-0", &json!({"labels": labels}));
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        waymark.wait_for_app("/kept-0", 1);
+    };
+    change("heavy");
+    assert_ne!(waymark.task_ids("/kept-0"), before, "its tasks are new");
+    let quarantine = format!("{}/v1/quarantine", waymark.endpoint("stats").unwrap());
+    eventually("the reason shows", || {
+        let shown = get(&quarantine).ok()?.body;
+        (shown.contains("/kept-0") && shown.contains("HAPROXY_0_BACKEND_WEIGHT")).then_some(())
+    });
+    story.check(&case).unwrap();
+    assert_eq!(at.get_host("new.lb.test").unwrap().status, 503);
+    change("7");
+    eventually("the new name is served", || {
+        (at.get_host("new.lb.test").ok()?.status == 200).then_some(())
+    });
+    assert_eq!(at.get("/").unwrap().status, 503);
+    assert!(!get(&quarantine).unwrap().body.contains("HAPROXY_0_BACKEND_WEIGHT"));
 }
 
 /// Labels that zdd.py reads, and the one about DNS, say nothing about traffic.

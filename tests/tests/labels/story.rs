@@ -76,7 +76,8 @@ impl Story {
         Story { waymark, folder }
     }
 
-    fn at(&self, case: &Case) -> At<'_> {
+    /// Where a case's apps are reached.
+    pub fn at(&self, case: &Case) -> At<'_> {
         let ports = |id: &str| -> Vec<u16> {
             let definitions = self.waymark.app(id)["portDefinitions"].clone();
             let port = |d: &Value| u16::try_from(d["port"].as_u64().unwrap()).unwrap();
