@@ -60,6 +60,18 @@ impl Side for TcpStream {
     }
 }
 
+impl<T: Side> Side for Box<T> {
+    const BUFFERED: bool = T::BUFFERED;
+
+    fn reset(&self) {
+        T::reset(self);
+    }
+
+    fn read_now(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> usize {
+        T::read_now(self, cx, buffer)
+    }
+}
+
 impl<T: Side> Side for tokio_rustls::server::TlsStream<T> {
     const BUFFERED: bool = true;
 

@@ -49,8 +49,10 @@ pub use watch::Certificates;
 /// it already.
 pub(crate) async fn serve(worker: Rc<Worker>, client: TcpStream, ahead: Vec<u8>, mut conn: Conn) {
     let Some(terminator) = worker.shared.https.clone() else { return };
-    if let Some(client) = accept(&worker, client, ahead, &mut conn, terminator).await {
-        h1::serve(worker, client, Vec::new(), conn).await;
+    // The handshake's state is large, and goes before the first request.
+    let secured = Box::pin(accept(&worker, client, ahead, &mut conn, terminator)).await;
+    if let Some(client) = secured {
+        Box::pin(h1::serve(worker, client, Vec::new(), conn)).await;
     }
 }
 
@@ -62,11 +64,12 @@ pub(crate) async fn accept(
     ahead: Vec<u8>,
     conn: &mut Conn,
     terminator: Arc<Terminator>,
-) -> Option<TlsStream<Prefixed<TcpStream>>> {
+) -> Option<Box<TlsStream<Prefixed<TcpStream>>>> {
     let limit = worker.shared.config.limits.tls_timeout;
     let secured = terminator.accept(client, ahead, limit).await.ok()?;
     conn.secure = true;
     conn.sni = secured.server_name;
     conn.terminator = Some(terminator);
-    Some(secured.stream)
+    // Whoever serves it moves it about: a pointer, not a kilobyte.
+    Some(Box::new(secured.stream))
 }
