@@ -108,7 +108,7 @@ fn hosts(table: &RouteTable, filter: &Filter<'_>, routes: &mut Vec<Value>) {
                 "listener": "https", "host": host, "passthrough": true, "service": id(&pool.id),
             }));
         }
-        let wanted = |rule: &&Rule| rule.shares.iter().any(|share| filter.pool(&share.pool));
+        let wanted = |rule: &&Arc<Rule>| rule.shares.iter().any(|share| filter.pool(&share.pool));
         routes.extend(rules.rules.iter().filter(wanted).map(|rule| one_rule(&host, rule)));
     }
 }

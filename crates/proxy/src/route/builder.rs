@@ -64,6 +64,8 @@ struct Touched {
     units: BTreeSet<AppId>,
     ports: BTreeSet<ListenKey>,
     hosts: BTreeSet<HostPattern>,
+    /// Pools with other tasks and the same rules, as they were, with their hosts.
+    repooled: Vec<(Arc<Pool>, Vec<HostPattern>)>,
 }
 
 impl TableBuilder {
@@ -115,6 +117,9 @@ impl TableBuilder {
         }
         for unit in std::mem::take(&mut touched.units) {
             self.place_unit(&unit, &mut touched);
+        }
+        for (old, hosts) in touched.repooled {
+            self.repool(&old, hosts.iter().filter(|host| !touched.hosts.contains(*host)));
         }
         for key in touched.ports {
             if self.place_port(key) {
@@ -233,11 +238,17 @@ impl TableBuilder {
             }
         }
         for service in &wanted {
+            let old = self.table.pools.get(&service.id).cloned();
             let changed = self.make_pool(service.id.clone(), &[service]);
             // Another service of the port may change the pool that they share, too.
             if changed || !same_places {
                 touched.ports.extend(&service.place.ports);
-                touched.hosts.extend(service.place.hosts.iter().cloned());
+            }
+            let hosts = &service.place.hosts;
+            match old.filter(|old| same_places && old.rules == service.rules) {
+                Some(_) if !changed => {}
+                Some(old) => touched.repooled.push((old, hosts.clone())),
+                None => touched.hosts.extend(hosts.iter().cloned()),
             }
         }
         self.place_app_id(id, &wanted);
@@ -319,6 +330,15 @@ impl TableBuilder {
             self.table.listeners.insert(key, Arc::new(route));
         }
         shared.is_some() && !was_shared
+    }
+
+    /// Puts the pool of today in the place of what it was, in the rules of these hosts.
+    fn repool<'h>(&mut self, old: &Arc<Pool>, hosts: impl Iterator<Item = &'h HostPattern>) {
+        let Some(new) = self.table.pools.get(&old.id) else { return };
+        for host in hosts {
+            let rules = self.table.hosts.get(host).map(|rules| rules.with_pool(old, new));
+            self.table.hosts.set(host, rules.map(Arc::new));
+        }
     }
 
     /// Makes the host's rules anew. Returns whether a service is shadowed that was not.

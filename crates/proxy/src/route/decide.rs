@@ -167,7 +167,7 @@ fn first_met<'t>(
     random: u32,
     trace: &mut impl Trace,
 ) -> Option<&'t Arc<Pool>> {
-    host.rules.iter().find_map(|rule| {
+    host.candidates(path).find_map(|rule| {
         let path_met = rule.matches(path);
         let pool = if path_met { rule.share(random) } else { None };
         trace.rule(&host.host, rule, path_met, pool.is_some());

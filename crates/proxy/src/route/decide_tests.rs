@@ -112,6 +112,65 @@ fn rules_of_a_host_are_ordered_by_priority_kind_and_length() {
     );
 }
 
+/// Hosts with many paths are searched, not gone through; what decides is the same.
+#[test]
+fn many_paths_decide_as_few_do() {
+    let host = ("HAPROXY_0_VHOST", "a.test");
+    let many = (0..60u16).map(|n| {
+        let path = ["/a", "/ab", "/abc/", "-i /XY"].get(usize::from(n) % 4).unwrap();
+        let path = format!("{path}{:02}", n / 4);
+        let labels = [host, ("HAPROXY_0_PATH", path.as_str())];
+        app(&format!("/p{n}"), &[100 + n], &labels)
+    });
+    let mut world = World::of(many.chain([app("/every", &[1], &[host])]));
+    let rules = world.table().hosts.get(&HostPattern::Exact("a.test".into())).unwrap().clone();
+    assert_eq!(rules.rules.len(), 61);
+    let mut checked = 0;
+    let mut check = |world: &World| {
+        let rules = world.table().hosts.get(&HostPattern::Exact("a.test".into())).unwrap();
+        for start in ["/a", "/ab", "/abc/", "/xY", "/zz", "/", "/a1"] {
+            for n in 0..18 {
+                let path = format!("{start}{n:02}/x");
+                let first = rules.rules.iter().find(|rule| rule.matches(&path));
+                let decided = at(world, Front::Http, &format!("a.test{path}?q"));
+                assert_eq!(decided, first.unwrap().shares[0].pool.name, "{path}");
+                checked += 1;
+            }
+        }
+    };
+    check(&world);
+    // Other tasks, the same rules: the new pools are where the old ones were.
+    for n in [0u16, 5, 10, 15, 59] {
+        let old = world.table().service(100 + n).unwrap().pool.clone();
+        let labels = old.rules.paths.clone();
+        let mut changed = app(&format!("/p{n}"), &[100 + n], &[]);
+        changed.labels = [host, ("HAPROXY_0_PATH", text(&labels[0]).as_str())]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .into();
+        changed.tasks.push(task("more", 2, Readiness::Ready));
+        world.put([changed]);
+        let table = world.table();
+        let new = &table.service(100 + n).unwrap().pool;
+        assert!(old.is_retired() && !Arc::ptr_eq(&old, new));
+        let rules = table.hosts.get(&HostPattern::Exact("a.test".into())).unwrap();
+        let shares = rules.rules.iter().flat_map(|rule| &rule.shares);
+        let current = |pool: &Arc<Pool>| Arc::ptr_eq(pool, &table.pools[&pool.id]);
+        assert!(shares.clone().all(|share| current(&share.pool)));
+        assert_eq!(shares.filter(|share| Arc::ptr_eq(&share.pool, new)).count(), 1);
+    }
+    check(&world);
+    assert_eq!(checked, 2 * 7 * 18);
+}
+
+/// A prefix as its label has it.
+fn text(path: &waymark_routing::PathPattern) -> String {
+    match path {
+        waymark_routing::PathPattern::Prefix { text, ignore_case: true } => format!("-i {text}"),
+        waymark_routing::PathPattern::Prefix { text, .. } => text.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn equal_rules_are_the_first_apps_unless_one_asks_for_shares() {
     let host = ("HAPROXY_0_VHOST", "a.test");
@@ -189,7 +248,12 @@ fn the_root_can_be_elsewhere() {
         &[1],
         &[("HAPROXY_0_VHOST", "a.test,*.w.test"), ("HAPROXY_0_HTTP_BACKEND_REDIR", "/aaa/")],
     )]);
-    let cases = [("a.test/", "301 /aaa/"), ("a.test/?", "a_1"), ("x.w.test/", "301 /aaa/")];
+    let cases = [
+        ("a.test/", "301 /aaa/"),
+        ("a.test/?", "301 /aaa/"),
+        ("a.test/x", "a_1"),
+        ("x.w.test/", "301 /aaa/"),
+    ];
     check(&world, Front::Http, &cases);
     check(&world, service(1), &cases);
     assert_eq!(at(&world, service(1), "other.test/"), "a_1", "not its host");

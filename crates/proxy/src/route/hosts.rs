@@ -31,8 +31,8 @@ pub struct HostTable {
 pub struct HostRules {
     /// The pattern.
     pub host: HostPattern,
-    /// Rules for requests; the first that matches decides.
-    pub rules: Vec<Rule>,
+    /// Rules for requests, in order; the first that matches decides.
+    pub rules: Vec<Arc<Rule>>,
     /// Services that TLS connections are passed through to; the first gets them.
     pub passthrough: Vec<Arc<Pool>>,
 }
@@ -185,23 +185,92 @@ impl HostRules {
         // Stable: among equals the first app, and its first port, stays first.
         rules.sort_by(|a, b| order(a).cmp(&order(b)));
         passthrough.sort_by_key(|pool| Reverse(pool.rules.priority));
-        HostRules { host, rules: merge_equals(rules), passthrough }
+        let rules = merge_equals(rules).into_iter().map(Arc::new).collect();
+        HostRules { host, rules, passthrough }
     }
+
+    /// The same with a service's pool replaced by one with the same rules. Costs next to nothing for
+    /// each rule that stays: a host can have one for each of ten thousand apps.
+    pub(super) fn with_pool(&self, old: &Arc<Pool>, new: &Arc<Pool>) -> HostRules {
+        let mut replaced = self.clone();
+        for pool in replaced.passthrough.iter_mut().filter(|pool| Arc::ptr_eq(pool, old)) {
+            *pool = new.clone();
+        }
+        let every = new.rules.paths.is_empty().then_some(None);
+        for path in every.into_iter().chain(new.rules.paths.iter().map(Some)) {
+            let sought = order_of(new.rules.priority, path);
+            let start = replaced.rules.partition_point(|rule| order(rule) < sought);
+            let equal = replaced.rules.iter_mut().skip(start);
+            for rule in equal.take_while(|rule| order(rule) == sought) {
+                let shares = &mut Arc::make_mut(rule).shares;
+                for share in shares.iter_mut().filter(|share| Arc::ptr_eq(&share.pool, old)) {
+                    share.pool = new.clone();
+                }
+            }
+        }
+        replaced
+    }
+
+    /// The rules that may have the path, in order: of many with texts of one length only those with
+    /// the path's own.
+    pub(super) fn candidates<'r, 'p>(
+        &'r self,
+        path: &'p str,
+    ) -> impl Iterator<Item = &'r Arc<Rule>> + use<'r, 'p> {
+        let mut rest = self.rules.as_slice();
+        let mut run: &[Arc<Rule>] = &[];
+        std::iter::from_fn(move || {
+            while run.is_empty() {
+                let first = rest.first()?;
+                let (priority, kind, length, folded, _) = order(first);
+                let same = |rule: &Arc<Rule>| {
+                    let of_rule = order(rule);
+                    (of_rule.0, of_rule.1, of_rule.2, of_rule.3) == (priority, kind, length, folded)
+                };
+                let end = if rest.len() <= FEW { 1 } else { rest.partition_point(same) };
+                let (found, after) = rest.split_at(end);
+                run = if kind < 2 && !folded { among(found, path) } else { found };
+                rest = after;
+            }
+            let (first, after) = run.split_first()?;
+            run = after;
+            Some(first)
+        })
+    }
+}
+
+/// So many rules are simply looked at one by one.
+const FEW: usize = 16;
+
+/// Of rules whose texts have one length and count as they are, those that the path begins with.
+fn among<'r>(run: &'r [Arc<Rule>], path: &str) -> &'r [Arc<Rule>] {
+    let Some(first) = run.first().filter(|_| run.len() > FEW) else { return run };
+    let length = order(first).2.0;
+    let Some(start) = path.as_bytes().get(..length) else { return &[] };
+    let from = run.partition_point(|rule| order(rule).4.as_bytes() < start);
+    let to = run.partition_point(|rule| order(rule).4.as_bytes() <= start);
+    run.get(from..to).unwrap_or_default()
 }
 
 /// Priority, then exact paths, longest prefixes, expressions, every path; the text last, so that
 /// equal paths are neighbours.
-fn order(rule: &Rule) -> (Reverse<i32>, u8, Reverse<usize>, &str, bool) {
-    let (kind, text, folded) = match &rule.path {
+type Order<'r> = (Reverse<i32>, u8, Reverse<usize>, bool, &'r str);
+
+fn order(rule: &Rule) -> Order<'_> {
+    order_of(rule.priority, rule.path.as_ref())
+}
+
+fn order_of(priority: i32, path: Option<&PathPattern>) -> Order<'_> {
+    let (kind, text, folded) = match path {
         Some(PathPattern::Exact(text)) => (0, text.as_str(), false),
         Some(PathPattern::Prefix { text, ignore_case }) => (1, text.as_str(), *ignore_case),
-        Some(PathPattern::Segments(text)) => (1, text.as_str(), false),
+        Some(PathPattern::Segments(text)) => (1, text.trim_end_matches('/'), false),
         Some(PathPattern::Regex(regex)) => (2, regex.as_str(), false),
         None => (3, "", false),
     };
     // How long an expression is says nothing about how much it matches.
     let length = if kind == 2 { 0 } else { text.len() };
-    (Reverse(rule.priority), kind, Reverse(length), text, folded)
+    (Reverse(priority), kind, Reverse(length), folded, text)
 }
 
 /// Makes one rule of those that say the same: requests are shared by weight if one of the services
