@@ -1,5 +1,12 @@
 //! `waymark lb` follows a Marathon, and the stats port tells what is routed. The Marathon is
 //! `waymark run`'s own API.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a story fails by panicking"
+)]
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,7 +16,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use waymark_stories::{Reply, Waymark, binary, eventually, get, raw_exchange, repository, request};
+use waymark_stories::{
+    Load, LoadKind, Reply, Waymark, binary, eventually, get, raw_exchange, repository, request,
+};
 
 /// A running `waymark lb`.
 struct Balancer {
