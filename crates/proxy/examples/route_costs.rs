@@ -2,7 +2,8 @@
 //! program and not a test.
 //!
 //! `cargo run --release -p waymark-proxy --example route_costs -- APPS…` (10 and 10000 if not said).
-//! Times are of the processor, for this thread alone: a machine that measures is seldom idle.
+//! Means are of the processor's time, which the kernel counts in steps of some milliseconds;
+//! percentiles are of the wall, where a machine that measures is seldom idle.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use waymark_catalog::{Reader, Writer};
 use waymark_model::{
@@ -121,17 +122,20 @@ fn percentiles(what: &str, mut times: Vec<Duration>) {
 /// Replaces a task of one app after another.
 fn changes(hosts: Hosts, apps: usize, writer: &mut Writer, reader: &Reader, to: &mut TableBuilder) {
     let mut times = Vec::with_capacity(CHANGES);
+    let began = processor();
     for round in 1..=CHANGES {
         let changed = app(hosts, round * 7919 % apps, round);
         writer.publish([(changed.id.clone(), Some(changed))]);
         let catalog = reader.latest();
-        let start = processor();
+        let start = Instant::now();
         to.apply(catalog, Timestamp::ZERO);
         let table = Arc::new(to.table().clone());
-        times.push(processor() - start);
+        times.push(start.elapsed());
         drop(table);
     }
-    percentiles("a task replaced, until there is a table", times);
+    let mean = (processor() - began) / CHANGES as u32;
+    println!("  a task replaced: {mean:?} with the publishing of it");
+    percentiles("until there is a table", times);
 }
 
 /// Decides for so many different names of all that there are: few that are asked for all the time,
