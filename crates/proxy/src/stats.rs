@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use waymark_model::{AppId, TaskId};
 
 use crate::port::Port;
-use crate::route::{Reason, RouteTable, ServiceRoute};
+use crate::route::{Front, Reason, RouteTable, ServiceRoute};
 
 /// Whether a service port is listened on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum ListenerState {
 pub struct PortStats {
     /// The service port.
     pub port: u16,
+    /// Whether it is for UDP; its connections are sessions then.
+    pub udp: bool,
     /// The apps that have it, in order of their ids.
     pub apps: Vec<AppId>,
     /// Whether it is listened on.
@@ -113,6 +115,7 @@ pub(crate) fn listener_stats(port: &Port) -> PortStats {
     let counters = &port.counters;
     PortStats {
         port: port.number,
+        udp: matches!(port.front, Front::Service(key) if key.udp),
         apps: Vec::new(),
         listener: port.listener(),
         accepted: counters.accepted.load(Relaxed),

@@ -12,7 +12,7 @@ use crate::listen::Conn;
 use crate::port::count;
 use crate::proxy_protocol::Addresses;
 use crate::route::{Affinity, Pool};
-use crate::upstream::{DialError, Opening, Stream, open};
+use crate::upstream::{DialError, Opening, Stream, dial, open};
 use crate::usage::Seat;
 use crate::worker::Worker;
 
@@ -38,7 +38,13 @@ pub(crate) async fn connect(
             alpn: &[],
             limit: search.time_for(&seat),
         };
-        match open(worker, &opening).await {
+        let backend = opening.backend;
+        let opened = match backend.tls.is_none() && backend.send_proxy.is_none() {
+            true => dial(opening.address, opening.limit).await.map(Stream::Plain),
+            // Boxed: a plain connection does not carry the space of a handshake all its life.
+            false => Box::pin(open(worker, &opening)).await,
+        };
+        match opened {
             Ok(server) => {
                 seat.succeeded();
                 return Ok((server, seat));

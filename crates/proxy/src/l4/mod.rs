@@ -18,16 +18,16 @@ use crate::worker::Worker;
 pub(crate) use relay::{Moved, Side, relay};
 
 /// The life of one client: find a task that takes the connection, relay until it ends. `prefix`
-/// has been read from the client already.
+/// has been read from the client already. The caller lets go of `conn` after this.
 pub(crate) async fn serve<C: Side>(
     worker: &Worker,
     pool: &Arc<Pool>,
     client: C,
     prefix: Vec<u8>,
-    conn: Conn,
+    conn: &Conn,
 ) {
     let port = &conn.port;
-    let (server, seat) = match connect::connect(worker, pool, &conn).await {
+    let (server, seat) = match connect::connect(worker, pool, conn).await {
         Ok(connected) => connected,
         Err(refusal) => {
             count(match refusal {

@@ -50,7 +50,7 @@ pub(crate) fn serve(worker: Rc<Worker>, client: TcpStream, mut conn: Conn) {
         with_local(&client, &mut conn);
         spawn_local(h1::serve(worker, client, Vec::new(), conn));
     } else if as_it_comes && rules.allowed.is_empty() && rules.backend.send_proxy.is_none() {
-        spawn_local(async move { l4::serve(&worker, &pool, client, Vec::new(), conn).await });
+        spawn_local(async move { l4::serve(&worker, &pool, client, Vec::new(), &conn).await });
     } else {
         spawn_local(service_port(worker, pool, key, client, conn));
     }
@@ -85,7 +85,7 @@ async fn service_port(
     if pool.rules.certificates.is_empty() {
         return match http {
             true => Box::pin(h1::serve(worker, client, prefix, conn)).await,
-            false => Box::pin(l4::serve(&worker, &pool, client, prefix, conn)).await,
+            false => Box::pin(l4::serve(&worker, &pool, client, prefix, &conn)).await,
         };
     }
     let Some(terminator) = terminator(&worker, key, &pool.rules).await else {
@@ -95,7 +95,7 @@ async fn service_port(
     let Some(client) = secured else { return };
     match http {
         true => Box::pin(h1::serve(worker, client, Vec::new(), conn)).await,
-        false => Box::pin(l4::serve(&worker, &pool, client, Vec::new(), conn)).await,
+        false => Box::pin(l4::serve(&worker, &pool, client, Vec::new(), &conn)).await,
     }
 }
 
@@ -137,7 +137,7 @@ async fn pass_through(
         count(&conn.port.counters.denied);
         return client.reset();
     }
-    Box::pin(l4::serve(worker, pool, client, bytes, conn)).await;
+    Box::pin(l4::serve(worker, pool, client, bytes, &conn)).await;
 }
 
 /// Asks the socket where the client connected to, if the listener has no address of its own.

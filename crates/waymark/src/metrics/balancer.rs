@@ -68,7 +68,7 @@ const SERVICE_COUNTERS: [Counter<PoolCounters>; 11] = [
 /// Everything about one load balancer.
 pub fn proxy(out: &mut String, proxy: &Proxy) {
     let (table, fronts) = (proxy.table(), proxy.fronts());
-    ports(out, &proxy.stats(), &fronts);
+    ports(out, &[proxy.stats(), proxy.udp_stats()].concat(), &fronts);
     totals(out, proxy);
     http(out, &proxy.http_totals());
     services(out, &table);
@@ -93,7 +93,9 @@ fn ports(out: &mut String, stats: &[PortStats], fronts: &[(Front, PortStats)]) {
 
 fn port_labels(port: &PortStats) -> String {
     let app = port.apps.first().map_or("", |app| app.as_str());
-    format!("port=\"{}\",app=\"{app}\"", port.port)
+    // A service can have one number for both.
+    let protocol = if port.udp { ",protocol=\"udp\"" } else { "" };
+    format!("port=\"{}\",app=\"{app}\"{protocol}", port.port)
 }
 
 fn totals(out: &mut String, proxy: &Proxy) {
