@@ -57,7 +57,8 @@ enum Attempt {
 /// Forwards a request until it is answered, by a task or by Waymark.
 pub(crate) async fn forward(worker: &Rc<Worker>, job: &mut Job, client: &mut Client) -> End {
     if let Some(unchecked) = job.unchecked.take() {
-        match or_gone(client, worker.http.passwords.check(unchecked)).await {
+        let checked = Box::pin(worker.http.passwords.check(unchecked));
+        match or_gone(client, checked).await {
             Ok(true) => {}
             Ok(false) => {
                 count(&worker.shared.http_counters.denied);
@@ -115,7 +116,7 @@ async fn attempt(
     let started = Instant::now();
     let end = match job.pool.rules.backend.protocol {
         BackendProtocol::Http1 => by_h1(worker, job, client, seat, limit).await,
-        BackendProtocol::Http2 => by_h2(worker, job, client, seat, limit).await,
+        BackendProtocol::Http2 => Box::pin(by_h2(worker, job, client, seat, limit)).await,
     };
     match end {
         Ok(()) => {
@@ -162,7 +163,9 @@ async fn by_h1(
             end => return Ok(end?),
         }
     }
-    let stream = or_gone(client, open(worker, job, endpoint, limit)).await??;
+    // Boxed, as what else most requests do without: every stream would carry the space for it.
+    let opened = Box::pin(open(worker, job, endpoint, limit));
+    let stream = or_gone(client, opened).await??;
     Ok(exchange_h1(worker, job, client, seat, stream).await?)
 }
 
