@@ -16,6 +16,10 @@ const ACCOUNT_VARIABLE: &str = "DCOS_SERVICE_ACCOUNT_CREDENTIAL";
 /// `auth-credentials`, then those of DC/OS, as with marathon-lb.
 pub fn config(loaded: &Loaded, around: &Surroundings) -> Result<MarathonConfig, StartError> {
     let s = &loaded.settings;
+    if let Some(file) = &s.marathon_ca_cert {
+        // Without an https URL nobody else would miss it, until there is one.
+        read(file).map_err(|e| StartError(format!("{}: {e}", loaded.cite("marathon-ca-cert"))))?;
+    }
     Ok(MarathonConfig {
         urls: s.marathon.0.clone(),
         tls: TlsConfig { ca_file: s.marathon_ca_cert.clone(), ..TlsConfig::default() },
