@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 # program:package
-needs=(cc:gcc python3:python3 curl:curl dig:bind9-dnsutils setsid:util-linux unshare:util-linux
+needs=(cc:gcc python3:python3 curl:curl h2load:nghttp2-client dig:bind9-dnsutils setsid:util-linux unshare:util-linux
   mount:mount setpriv:util-linux ip:iproute2 nsenter:util-linux pgrep:procps nsd:nsd knotd:knot
   unbound:unbound nghttpd:nghttp2-server named-checkzone:bind9-utils musl-gcc:musl-tools
   haproxy:haproxy nginx:nginx-light)
@@ -14,8 +14,8 @@ missing=()
 for need in "${needs[@]}"; do
   command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
 done
-# What the real Mesos of the stories needs, libraries among it.
-for package in $(cat tests/support/mesos/packages.txt); do
+# What the real Mesos of the stories needs, libraries among it; what gRPC and WebSocket clients need.
+for package in python3-grpcio python3-websockets $(cat tests/support/mesos/packages.txt); do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed$' || missing+=("$package")
 done
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
