@@ -11,6 +11,9 @@ use crate::{HOSTS, Outcome, contestant, waymark};
 /// Changes of each kind that are measured.
 const CHANGES: usize = 500;
 
+/// Between the start and the first change.
+const SETTLE: Duration = Duration::from_secs(3);
+
 /// Prints how long it takes from the publication until all workers pick by it.
 pub fn measure() -> Outcome<()> {
     contestant::pin_to(&[contestant::BALANCER_CPU, contestant::LOAD_CPU])?;
@@ -26,6 +29,8 @@ pub fn measure() -> Outcome<()> {
     println!("| change | median µs | p99 µs | most µs |\n|---|---|---|---|");
     let all = begun.elapsed();
     println!("| all of them at once | {} | – | – |", all.as_micros());
+    // What the start left to be done is not of the changes.
+    std::thread::sleep(SETTLE);
     let mut replaced = Vec::new();
     for i in 0..CHANGES {
         let app = waymark::app(i * (HOSTS.1 / CHANGES), other)?;

@@ -81,10 +81,12 @@ pub fn nginx(setup: &Setup) -> Outcome<PathBuf> {
         proxy_set_header X-Forwarded-Proto $scheme;\n  \
         ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {certificate}; ssl_certificate_key {certificate};\n"
     )?;
+    // nginx makes room for all of them at its start.
+    let kept = if setup.hosts > 100 { 16 } else { 256 };
     for (name, i) in setup.names().zip(0..) {
         write!(
             config,
-            "  upstream b{i} {{ server {backend}; keepalive 256; \
+            "  upstream b{i} {{ server {backend}; keepalive {kept}; \
             keepalive_requests 1000000000; }}\n  \
             server {{ server_name {name}; listen 127.0.0.1:{http}; listen 127.0.0.1:{h2c} http2; \
             listen 127.0.0.1:{https} ssl http2; location / {{ proxy_pass http://b{i}; }} }}\n"
