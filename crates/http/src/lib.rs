@@ -10,6 +10,7 @@
 //! Nothing here knows what is asked for. A handler is never called for what is beyond a limit.
 
 mod basic;
+pub mod origin;
 pub mod query;
 mod server;
 mod tls;

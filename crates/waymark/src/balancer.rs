@@ -159,6 +159,10 @@ const MAX_WARNINGS: usize = 100;
 /// Two file descriptors go with each connection.
 const FILES_EACH: u64 = 2;
 
+/// A limit of open files that allows fewer connections than this is told even to who wanted no
+/// certain number.
+const FEW_CONNECTIONS: u64 = 4096;
+
 /// A warning when the limit of open files is too low for the connections that are wanted.
 pub fn too_few_files(loaded: &Loaded) -> Option<String> {
     use nix::sys::resource::{Resource, getrlimit};
@@ -166,7 +170,9 @@ pub fn too_few_files(loaded: &Loaded) -> Option<String> {
     let wanted = loaded.settings.max_connections.0;
     // An eighth is left to everything else.
     let possible = (soft - soft / 8) / FILES_EACH;
-    (possible < wanted as u64).then(|| {
+    let asked_for = !loaded.is_default("max-connections") || loaded.role == Role::Lb;
+    let short = possible < wanted as u64 && (asked_for || possible < FEW_CONNECTIONS);
+    short.then(|| {
         format!(
             "{} is {wanted}, but the limit of open files (ulimit -n), {soft}, allows {possible}; \
              raise it, as LimitNOFILE= does with systemd",

@@ -48,14 +48,22 @@ pub use config::{
 };
 pub use logs::{MAX_BYTES as MAX_LOG_BYTES, SIZE_HEADER as LOG_SIZE_HEADER};
 pub use server::serve;
-use waymark_http::query;
 pub(crate) use waymark_http::stop_asked;
+use waymark_http::{origin, query};
 
 use crate::{Accepted, Handle, Request};
 use answer::Answer;
 use metrics::ApiMetrics;
 pub(crate) use request::ApiRequest;
 use route::Resource;
+
+/// Whether nothing says that a page of another site made the request. A page says where it is from;
+/// then, on loopback, the host must be named in a way that DNS cannot forge.
+fn is_own(head: &http::request::Parts, peer: SocketAddr) -> bool {
+    let page = head.headers.contains_key(header::ORIGIN);
+    // Who comes from loopback has reached loopback.
+    origin::is_own(head) && (!page || origin::names_this_machine(head, peer.ip()))
+}
 
 /// What all handlers share.
 pub(crate) struct Api {
@@ -110,10 +118,17 @@ impl Api {
         let mut answer = if method == Method::OPTIONS {
             answer::empty(StatusCode::OK)
         } else if resource.allows(&method) {
+            let reads = matches!(method, Method::GET | Method::HEAD);
+            let (head, body) = request.into_parts();
+            // There is no password yet: a page open in somebody's browser must not be their hand.
+            if !reads && !is_own(&head, peer) {
+                return Err(ApiError::forbidden());
+            }
+            let request = http::Request::from_parts(head, body);
             let request = ApiRequest::read(request, peer, self.config.limits.body_bytes).await?;
-            let result = match method {
-                Method::GET | Method::HEAD => self.read(&resource, request).await,
-                _ => self.change(&resource, &request).await,
+            let result = match reads {
+                true => self.read(&resource, request).await,
+                false => self.change(&resource, &request).await,
             };
             result.unwrap_or_else(|error| answer::error(&error))
         } else {
@@ -241,3 +256,27 @@ pub(crate) fn app_id(text: &str) -> Result<AppId, ApiError> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_other_sites_change_nothing() {
+        let peer = SocketAddr::from(([127, 0, 0, 1], 40000));
+        let own = |headers: &[(&str, &str)]| {
+            let mut request = http::Request::post("/v2/apps");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            is_own(&request.body(()).unwrap().into_parts().0, peer)
+        };
+        assert!(own(&[("host", "127.0.0.1:8080")]));
+        assert!(own(&[("host", "marathon.example")]), "programs may use any name");
+        let page = "http://127.0.0.1:8080";
+        assert!(own(&[("host", "127.0.0.1:8080"), ("origin", page)]));
+        assert!(!own(&[("host", "127.0.0.1:8080"), ("origin", "http://evil.example")]));
+        let rebound = [("host", "evil.example:8080"), ("origin", "http://evil.example:8080")];
+        assert!(!own(&rebound), "a name that leads here by the attacker's DNS");
+    }
+}

@@ -13,7 +13,6 @@
 mod answer;
 mod explain;
 mod haproxy;
-mod origin;
 mod resource;
 mod routes;
 mod services;
@@ -115,7 +114,7 @@ impl Admin {
 
     /// Answers a request that came to an address of this machine.
     async fn respond(self: &Arc<Admin>, request: &Parts, local: IpAddr) -> Answer {
-        if !origin::names_this_machine(request, local) {
+        if !waymark_http::origin::names_this_machine(request, local) {
             return answer::forbidden("the stats port of this machine alone is asked by address");
         }
         let Some(resource) = Resource::find(request.uri.path(), request.uri.query()) else {
@@ -125,7 +124,7 @@ impl Admin {
             if ![Method::GET, Method::POST].contains(&request.method) {
                 return answer::method_not_allowed("GET, POST");
             }
-            if !origin::is_own(request) {
+            if !waymark_http::origin::is_own(request) {
                 return answer::forbidden("another site's page may not ask for this");
             }
         } else if ![Method::GET, Method::HEAD].contains(&request.method) {

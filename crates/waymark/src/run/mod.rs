@@ -30,13 +30,13 @@ use tracing::{info, warn};
 use waymark_control::{Accepted, Change, Refusal, Request};
 use waymark_dns::Sockets;
 
-use crate::cli;
 use crate::endpoints::{Endpoints, here};
 use crate::exit::Exit;
 use crate::files::{self, Definitions};
 use crate::settings::{self, Loaded, Role, Surroundings};
 use crate::telemetry::{self, Screen};
 use crate::terminal;
+use crate::{balancer, cli};
 use data_dir::DataDir;
 use display::Display;
 use listeners::Listeners;
@@ -112,6 +112,9 @@ fn prepare(matches: &ArgMatches, around: &Surroundings) -> Result<Prepared, Star
     let given_way = &listeners.fronts.warnings;
     warnings.iter().chain(given_way).for_each(|warning| warn!("{warning}"));
     let open_files = raise_open_files();
+    if let Some(warning) = balancer::too_few_files(&loaded).filter(|_| !loaded.settings.no_proxy) {
+        warn!("{warning}");
+    }
     Ok(Prepared { loaded, definitions, data, listeners, screen, open_files })
 }
 

@@ -176,14 +176,19 @@ fn warnings_of_lb(loaded: &Loaded) -> Vec<String> {
              WAYMARK_AUTH_CREDENTIALS or --marathon-auth-credential-file does not"
         ));
     }
-    if s.stats_port.number().is_some() && !s.stats_listen.is_loopback() {
-        warnings.push(format!(
+    warnings.extend(open_stats_port(loaded));
+    warnings
+}
+
+fn open_stats_port(loaded: &Loaded) -> Option<String> {
+    let s = &loaded.settings;
+    (s.stats_port.number().is_some() && !s.stats_listen.is_loopback()).then(|| {
+        format!(
             "{} is {}, not this machine alone: whoever reaches the stats port sees every route",
             loaded.cite("stats-listen"),
             s.stats_listen,
-        ));
-    }
-    warnings
+        )
+    })
 }
 
 fn warnings_of_run(loaded: &Loaded) -> Vec<String> {
@@ -200,6 +205,7 @@ fn warnings_of_run(loaded: &Loaded) -> Vec<String> {
             ));
         }
     }
+    warnings.extend(open_stats_port(loaded).filter(|_| !s.no_proxy));
     let ttl = Duration::from_secs(s.dns_ttl.0.into());
     if !s.no_dns && s.drain_timeout < ttl && s.drain_timeout > Duration::ZERO {
         warnings.push(format!(

@@ -387,14 +387,27 @@ pub struct LogFilter(pub String);
 /// The log levels, from quiet to loud.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
+/// One part of a filter with its level in this program's words. marathon-lb writes levels in
+/// capitals and has its own words for three of them.
+fn log_part(part: &str) -> Option<String> {
+    let (target, level) = part.rsplit_once('=').map_or((None, part), |(t, l)| (Some(t), l));
+    let level = match level.to_ascii_lowercase().as_str() {
+        "warning" => "warn",
+        "critical" => "error",
+        "notset" => "trace",
+        other => LEVELS.into_iter().find(|known| *known == other)?,
+    };
+    Some(target.map_or_else(|| level.to_owned(), |target| format!("{target}={level}")))
+}
+
 impl Value for LogFilter {
     const KIND: &'static str = "`off`, `error`, `warn`, `info`, `debug`, `trace`, or `part=level` \
                                 joined by commas";
 
     fn parse(text: &str) -> Result<LogFilter, String> {
-        let level = |part: &str| LEVELS.contains(&part.rsplit('=').next().unwrap_or(part));
-        if text.split(',').all(level) {
-            return Ok(LogFilter(text.to_owned()));
+        let parts: Option<Vec<String>> = text.split(',').map(log_part).collect();
+        if let Some(parts) = parts {
+            return Ok(LogFilter(parts.join(",")));
         }
         Err(format!(
             "{text:?} is not a log level; write one of {}, or such as info,waymark_dns=debug",
@@ -507,6 +520,8 @@ mod tests {
         assert_eq!(LogFormat::parse("json"), Ok(LogFormat::Json));
         wrong::<LogFormat>(&["JSON", ""]);
         assert!(LogFilter::parse("info,waymark_dns=debug").is_ok());
+        assert_eq!(LogFilter::parse("WARNING"), Ok(LogFilter("warn".to_owned())));
+        assert_eq!(LogFilter::parse("info,waymark_dns=DEBUG").unwrap().0, "info,waymark_dns=debug");
         wrong::<LogFilter>(&["inof", "info,", "waymark_dns=loud", ""]);
         wrong::<bool>(&["yes", "1", ""]);
         wrong::<Count<1, 5>>(&["0", "6", "x"]);

@@ -1,9 +1,9 @@
 //! Who may ask: a page of another site, opened in a browser on this machine, may not.
 //!
-//! There is no password here, so two ways are closed by which a browser would be somebody's hand.
+//! Where there is no password, two ways are closed by which a browser would be somebody's hand.
 //! A name of the attacker's that leads to 127.0.0.1 (DNS rebinding): what listens on loopback is
-//! asked for by address or as `localhost`. A link or a form of another site's page: signals look at
-//! what browsers say about where a request comes from. Programs say nothing of it and pass.
+//! asked for by address or as `localhost`. A link, a form or a script of another site's page: what
+//! changes something looks at what browsers say about where a request comes from. Programs say nothing of it and pass.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use http::{HeaderName, Uri, header};
 
 /// Whether the request names this machine in a way that cannot be forged by DNS, where that
 /// matters.
-pub(super) fn names_this_machine(request: &Parts, local: IpAddr) -> bool {
+pub fn names_this_machine(request: &Parts, local: IpAddr) -> bool {
     if !local.to_canonical().is_loopback() {
         return true;
     }
@@ -29,7 +29,7 @@ pub(super) fn names_this_machine(request: &Parts, local: IpAddr) -> bool {
 }
 
 /// Whether nothing says that the request was made by another site's page.
-pub(super) fn is_own(request: &Parts) -> bool {
+pub fn is_own(request: &Parts) -> bool {
     let text = |name: HeaderName| request.headers.get(name)?.to_str().ok();
     let site = text(HeaderName::from_static("sec-fetch-site"));
     if site.is_some_and(|site| site != "same-origin" && site != "none") {
