@@ -169,7 +169,6 @@ fn warnings(loaded: &Loaded) -> Vec<String> {
 
 fn warnings_of_lb(loaded: &Loaded) -> Vec<String> {
     let mut warnings = Vec::new();
-    let s = &loaded.settings;
     if let Some(Source::Flag(flag)) = loaded.sources.get("auth-credentials") {
         warnings.push(format!(
             "{flag} shows the password to whoever lists processes; \
