@@ -60,6 +60,8 @@ pub(crate) struct Search<'a> {
     pool: Arc<Pool>,
     tried: Vec<Arc<Endpoint>>,
     attempts: u32,
+    /// Those of them in which a task got the request.
+    unanswered: u32,
     started: Instant,
     /// By when a task must have taken it.
     deadline: Instant,
@@ -79,6 +81,7 @@ impl<'a> Search<'a> {
             pool: pool.clone(),
             tried: Vec::new(),
             attempts: 0,
+            unanswered: 0,
             started,
             deadline: started + patience,
             patience,
@@ -135,27 +138,33 @@ impl<'a> Search<'a> {
         if to_blame {
             seat.connect_failed(self.worker.shared.clock_ms());
         }
-        self.next(seat)
+        if self.leave(seat)? { self.may_try_again() } else { Ok(()) }
     }
 
     /// The task of this seat took a connection and gave no answer. Says whether another attempt may
-    /// be made, as above; the time begins anew.
+    /// be made; the time begins anew. A task that takes requests has had them, so that each further
+    /// one is within the attempts and the budget, also when there is only this task.
     pub(crate) fn request_failed(&mut self, seat: Seat) -> Result<(), Refusal> {
         seat.response_failed(self.worker.shared.clock_ms());
         self.deadline = Instant::now() + self.patience;
-        self.next(seat)
+        self.leave(seat)?;
+        self.unanswered += 1;
+        self.may_try_again()
     }
 
-    fn next(&mut self, seat: Seat) -> Result<(), Refusal> {
+    /// Gives up the seat at a task that was tried; returns whether there are others to be tried.
+    fn leave(&mut self, seat: Seat) -> Result<bool, Refusal> {
         let others = self.has_others(seat.endpoint());
         self.tried.push(seat.endpoint().clone());
         drop(seat);
         if Instant::now() >= self.deadline {
             return Err(Refusal::Failed);
         }
-        if !others {
-            return Ok(());
-        }
+        Ok(others)
+    }
+
+    /// Counts another attempt, if it may be made.
+    fn may_try_again(&mut self) -> Result<(), Refusal> {
         self.attempts += 1;
         let config = &self.worker.shared.config;
         let retries = &self.pool.rules.retries;
@@ -246,7 +255,8 @@ impl<'a> Search<'a> {
         // Both wake-ups, the table's and the clock's, lead to another look.
         let _ = timeout_at(until, self.worker.table_changed.notified()).await;
         self.tried.clear();
-        self.attempts = 0;
+        // Connections may be tried anew, what tasks did not answer stays counted.
+        self.attempts = self.unanswered;
         Ok(())
     }
 }
