@@ -2,7 +2,7 @@
 //!
 //! In: a connected client, plain or out of TLS. Out: for each request a local answer or an exchange
 //! with a task. A request that is sent before the one before it has been answered waits in the
-//! client's socket, or at most [`super::exchange::READ_AHEAD`] bytes of it here.
+//! client's socket, or at most [`super::io::READ_AHEAD`] bytes of it here.
 
 use std::future::poll_fn;
 use std::io;
@@ -37,6 +37,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// client that sees it closed meanwhile could not tell whether its request was carried out.
 const STOP_LINGER: Duration = Duration::from_millis(500);
 
+/// How long a client may take to be told of the end of its connection.
+const CLOSE: Duration = Duration::from_secs(1);
+
 /// After an answer to a request that was not read to its end, as much of the rest is read, for as
 /// long: a client that still sends would otherwise see a reset instead of the answer.
 const LINGER: (usize, Duration) = (1 << 20, Duration::from_secs(2));
@@ -46,7 +49,7 @@ pub(crate) async fn serve<S: ClientIo>(worker: Rc<Worker>, io: S, prefix: Vec<u8
     let mut connection = Connection::new(worker, io, prefix, conn);
     loop {
         let kept = match poll_fn(|cx| connection.poll_next(cx)).await {
-            Next::Closed => return,
+            Next::Closed => connection.close().await,
             Next::Http2 => {
                 let Connection { worker, client, conn, .. } = connection;
                 return Box::pin(h2::serve(worker, client.io, client.pending, conn)).await;
@@ -57,7 +60,8 @@ pub(crate) async fn serve<S: ClientIo>(worker: Rc<Worker>, io: S, prefix: Vec<u8
             }
             Next::Forward(mut job) => match Box::pin(forward(&mut connection, &mut job)).await {
                 Outcome::Next => true,
-                Outcome::Close => false,
+                Outcome::Close => connection.close().await,
+                Outcome::Abort => false,
                 Outcome::Linger => Box::pin(connection.linger()).await,
                 Outcome::Answer(answer, keep) => {
                     Box::pin(connection.answer(&answer, job.asked.head, keep)).await
@@ -329,6 +333,16 @@ impl<S: ClientIo> Connection<S> {
             ready => ready,
         })
         .await
+    }
+
+    /// Ends the connection in order: over TLS an end without a word is taken for an attack (RFC 8446
+    /// §6.1). Returns that the connection does not go on.
+    async fn close(&mut self) -> bool {
+        // A plain one is closed with the same effect when it is dropped, in one system call.
+        if S::BUFFERED {
+            let _ = timeout(CLOSE, self.client.io.shutdown()).await;
+        }
+        false
     }
 
     /// Ends the connection so that a client that is still sending can read its answer. Returns that

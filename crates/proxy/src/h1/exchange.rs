@@ -31,9 +31,8 @@ use crate::worker::Worker;
 /// a longer one is sent once.
 const REPLAY: usize = 32 * 1024;
 
-/// What a client sends while it waits for an answer is read up to this many bytes ahead: more is
-/// left in its socket.
-const READ_AHEAD: usize = 16 * 1024;
+/// Interim answers (1xx) that a task may send before its answer; one with more is malformed.
+const MAX_INTERIM: u32 = 16;
 
 /// How an exchange ended.
 #[derive(Debug)]
@@ -57,6 +56,10 @@ pub(crate) enum End {
     Broken,
     /// The client has gone.
     ClientGone,
+    /// The client stands still in the middle of its answer.
+    SlowClient,
+    /// The client's body is malformed, and part of an answer has gone out.
+    BrokenBody,
     /// The client's body is malformed; nothing was answered.
     BadBody(Bad),
     /// The client's body stands still; nothing was answered.
@@ -79,6 +82,8 @@ pub(crate) struct Exchange<'a, S> {
     answer: Answer,
     /// Bytes have moved since this was last looked at.
     moved: bool,
+    /// Interim heads that came.
+    interims: u32,
 }
 
 /// How far the answer has come.
@@ -116,6 +121,7 @@ impl<'a, S: ClientIo> Exchange<'a, S> {
             down: Kept::default(),
             answer: Answer::Head { partial: Vec::new(), scanned: 0 },
             moved: true,
+            interims: 0,
         }
     }
 
@@ -146,15 +152,19 @@ impl<'a, S: ClientIo> Exchange<'a, S> {
     fn patience(&self) -> Duration {
         let limits = &self.worker.shared.config.limits;
         match self.answer {
+            _ if !self.down.is_flushed() => limits.body_idle,
             Answer::Head { .. } if !self.job.body.is_done() => limits.body_idle,
-            Answer::Body { .. } if !self.down.is_empty() => limits.body_idle,
             Answer::Head { .. } => self.job.response_timeout.unwrap_or(limits.response_timeout),
             Answer::Body { .. } => self.job.response_timeout.unwrap_or(limits.body_idle),
         }
     }
 
     fn too_slow(&self) -> End {
+        let sent = self.job.sent == self.job.out.len() && self.up.is_flushed();
         match self.answer {
+            _ if !self.down.is_flushed() => End::SlowClient,
+            // The task may wait for the rest of the request.
+            Answer::Body { .. } if !self.job.body.is_done() && sent => End::SlowClient,
             Answer::Body { .. } => End::Broken,
             Answer::Head { .. } if self.job.body.is_done() || !self.up.is_empty() => {
                 End::SlowAnswer
@@ -186,7 +196,15 @@ impl<'a, S: ClientIo> Exchange<'a, S> {
                 None
             };
             self.moved = true;
-            self.take_body(cx, scratch, filled).map_err(End::BadBody)?;
+            self.take_body(cx, scratch, filled).map_err(|bad| self.bad_body(bad))?;
+        }
+    }
+
+    /// An answer of Waymark's own can follow interim ones, but not a part of an answer.
+    fn bad_body(&self, bad: Bad) -> End {
+        match self.answer {
+            Answer::Head { .. } if self.down.is_empty() => End::BadBody(bad),
+            _ => End::BrokenBody,
         }
     }
 
@@ -230,20 +248,19 @@ impl<'a, S: ClientIo> Exchange<'a, S> {
 
     /// Looks whether the client is still there while it waits. What it sends is kept for later.
     fn poll_watch(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<(), End>> {
-        while !self.client.at_end && self.client.pending.len() < READ_AHEAD && !self.up_broken {
-            match ready!(scratch.read(cx, &mut self.client.io)) {
-                Ok(Some(filled)) => self.client.pending.extend_from_slice(scratch.bytes(filled)),
-                Ok(None) => self.client.at_end = true,
-                Err(_) => return Poll::Ready(Err(End::ClientGone)),
-            }
+        if self.up_broken {
+            return Poll::Ready(Ok(()));
         }
-        Poll::Ready(Ok(()))
+        self.client.poll_watch(cx, scratch).map_err(|_| End::ClientGone)
     }
 
     /// Passes the answer on; ready when the exchange has ended.
     fn poll_answer(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<End> {
         loop {
-            if ready!(self.down.flush(cx, &mut self.client.io)).is_err() {
+            let left = self.down.left();
+            let flushed = self.down.flush(cx, &mut self.client.io);
+            self.moved |= self.down.left() < left;
+            if ready!(flushed).is_err() {
                 return Poll::Ready(End::ClientGone);
             }
             if let Some(end) = self.ended() {
@@ -310,11 +327,20 @@ impl<'a, S: ClientIo> Exchange<'a, S> {
         match &mut self.answer {
             Answer::Head { partial, scanned } if partial.is_empty() => {
                 *scanned = 0;
-                self.take_head(cx, scratch, filled)
+                self.take_heads(cx, scratch, filled)
             }
-            Answer::Head { partial, .. } => {
+            Answer::Head { partial, scanned } => {
                 partial.extend_from_slice(scratch.bytes(filled));
-                self.take_partial(cx, scratch)
+                match find_end(partial, scanned) {
+                    Err(bad) => return Err(self.bad_answer(bad)),
+                    Ok(None) => return self.check_length(),
+                    Ok(Some(_)) => {}
+                }
+                let partial = std::mem::take(partial);
+                match scratch.refill(&partial) {
+                    Some(filled) => self.take_heads(cx, scratch, filled),
+                    None => Err(self.bad_answer(Bad::TooLarge("the answer's head is too long"))),
+                }
             }
             Answer::Body { left, decode, keep_for, .. } => {
                 let bytes = scratch.bytes(filled);
@@ -335,21 +361,38 @@ impl<'a, S: ClientIo> Exchange<'a, S> {
         }
     }
 
+    /// Takes the heads that what was read begins with: that of the answer, and interim ones before.
+    fn take_heads(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        mut filled: Filled,
+    ) -> Result<(), End> {
+        while let Some(rest) = self.take_head(cx, scratch, filled)? {
+            self.interims += 1;
+            if self.interims > MAX_INTERIM {
+                return Err(self.bad_answer(Bad::TooLarge("too many interim answers")));
+            }
+            filled = rest;
+        }
+        Ok(())
+    }
+
     /// Takes a head that begins with what was just read, the usual case: head and body go on from
-    /// where they are, in one call.
+    /// where they are, in one call. Returns what follows an interim head.
     fn take_head(
         &mut self,
         cx: &mut Context<'_>,
         scratch: &mut Scratch,
         filled: Filled,
-    ) -> Result<(), End> {
+    ) -> Result<Option<Filled>, End> {
         let limits = &self.worker.shared.config.limits;
         let (bytes, fields, out) = scratch.parts(filled);
         let mut scanned = 0;
         let end = find_end(bytes, &mut scanned).map_err(|bad| self.bad_answer(bad))?;
         let Some(end) = end.filter(|end| *end <= limits.head_bytes) else {
             self.answer = Answer::Head { partial: bytes.to_vec(), scanned };
-            return self.check_length();
+            return self.check_length().map(|()| None);
         };
         let (head, body) = bytes.split_at_checked(end).unwrap_or((bytes, b""));
         let response = Response::read(head, limits.headers, fields, self.job.asked)
@@ -357,12 +400,10 @@ impl<'a, S: ClientIo> Exchange<'a, S> {
         out.clear();
         if response.is_interim() {
             self.pass_interim(&response, out);
-            let partial = body.to_vec();
-            self.answer = Answer::Head { partial, scanned: 0 };
-            return self.take_partial(cx, scratch);
+            return Ok(Some(filled.after(end)));
         }
         let mut answer = self.begin(&response, out);
-        let Answer::Body { left, decode, keep_for, .. } = &mut answer else { return Ok(()) };
+        let Answer::Body { left, decode, keep_for, .. } = &mut answer else { return Ok(None) };
         let mut decoded = Vec::new();
         let keep = |data: &[u8]| {
             if *decode {
@@ -386,27 +427,11 @@ impl<'a, S: ClientIo> Exchange<'a, S> {
         };
         self.job.bytes_out += passed.len() as u64;
         if self.down.is_empty() {
-            self.down.write(cx, &mut self.client.io, passed).map_err(|_| End::ClientGone)
+            self.down.write(cx, &mut self.client.io, passed).map_err(|_| End::ClientGone)?;
         } else {
             self.down.push(passed);
-            Ok(())
         }
-    }
-
-    /// Takes a head that came in several pieces, or behind an interim answer.
-    fn take_partial(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
-        let Answer::Head { partial, scanned } = &mut self.answer else { return Ok(()) };
-        match find_end(partial, scanned) {
-            Err(bad) => Err(self.bad_answer(bad)),
-            Ok(None) => self.check_length(),
-            Ok(Some(_)) => {
-                let partial = std::mem::take(partial);
-                match scratch.refill(&partial) {
-                    Some(filled) => self.take_head(cx, scratch, filled),
-                    None => Err(self.bad_answer(Bad::TooLarge("the answer's head is too long"))),
-                }
-            }
-        }
+        Ok(None)
     }
 
     fn check_length(&self) -> Result<(), End> {

@@ -9,6 +9,9 @@
 //!
 //! Each only while all that was sent is still here to be sent again.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -17,7 +20,7 @@ use waymark_routing::{BackendProtocol, Balance};
 
 use super::connection::Connection;
 use super::exchange::{End, Exchange};
-use super::io::ClientIo;
+use super::io::{Client, ClientIo};
 use super::job::Job;
 use super::patch::After;
 use crate::acquire::{Refusal, Search};
@@ -28,13 +31,16 @@ use crate::proxy_protocol::Addresses;
 use crate::route::Affinity;
 use crate::upstream::{self, ALPN_H1, DialError, Keep, Opening, Stream};
 use crate::usage::Seat;
+use crate::worker::Worker;
 
 /// How a request ended, for its client's connection.
 pub(crate) enum Outcome {
     /// Answered; the next request may come.
     Next,
-    /// Answered or not: it is over, and the connection too.
+    /// Answered; its connection ends in order.
     Close,
+    /// Not answered, or not to the end, which the client must not take for one.
+    Abort,
     /// Answered before the request was read to its end.
     Linger,
     /// Waymark answers; whether the connection stays.
@@ -80,9 +86,11 @@ async fn search<S: ClientIo>(connection: &mut Connection<S>, job: &mut Job) -> O
             cookie: job.cookie.as_deref(),
             key: job.key.as_deref(),
         };
-        let seat = match search.seat(&affinity).await {
-            Ok(seat) => seat,
-            Err(refusal) => return refused(refusal, failure),
+        let found = search.seat(&affinity);
+        let seat = match or_gone(&worker, &mut connection.client, job.keep_alive, found).await {
+            Some(Ok(seat)) => seat,
+            Some(Err(refusal)) => return refused(refusal, failure),
+            None => return Outcome::Abort,
         };
         job.task = Some(seat.endpoint().address);
         let limit = search.time_for(&seat);
@@ -101,6 +109,34 @@ async fn search<S: ClientIo>(connection: &mut Connection<S>, job: &mut Job) -> O
             return refused(refusal, failure);
         }
     }
+}
+
+/// Waits, but not for a client that has gone, which is `None`: it would keep its place before others,
+/// and a task would work for nobody. The client is looked at only when there is a wait.
+///
+/// An end of its stream is no goodbye of a client that sends its last request (it does not `keep` its
+/// connection) or sent more of them; it may still read. Of any other it is.
+async fn or_gone<S: ClientIo, T>(
+    worker: &Worker,
+    client: &mut Client<S>,
+    keep: bool,
+    wait: impl Future<Output = T>,
+) -> Option<T> {
+    let mut wait = pin!(wait);
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = wait.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        let scratch = &mut *worker.http.scratch.borrow_mut();
+        match client.poll_watch(cx, scratch) {
+            Poll::Ready(Err(_)) => Poll::Ready(None),
+            Poll::Ready(Ok(())) if keep && client.at_end && client.pending.is_empty() => {
+                Poll::Ready(None)
+            }
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// What the client is told when there is no task: what the last one tried did, else why none was.
@@ -216,7 +252,8 @@ fn settle<S: ClientIo>(
         End::NoAnswer(_) | End::BadAnswer(_) | End::SlowAnswer | End::Broken => {
             seat.response_failed(now());
         }
-        End::ClientGone | End::BadBody(_) | End::SlowBody => {}
+        End::ClientGone | End::SlowClient => {}
+        End::BadBody(_) | End::BrokenBody | End::SlowBody => {}
     }
     Attempt::Done(match end {
         End::Answered { after, keep_for } => {
@@ -252,9 +289,19 @@ fn settle<S: ClientIo>(
         }
         End::Broken => {
             connection.client.io.reset();
-            Outcome::Close
+            Outcome::Abort
         }
-        End::ClientGone => Outcome::Close,
+        End::SlowClient => {
+            count(&shared.http_counters.slow_clients);
+            connection.client.io.reset();
+            Outcome::Abort
+        }
+        End::BrokenBody => {
+            count(&shared.http_counters.malformed);
+            connection.client.io.reset();
+            Outcome::Abort
+        }
+        End::ClientGone => Outcome::Abort,
         End::BadBody(bad) => {
             count(&shared.http_counters.malformed);
             Outcome::Answer(Answer::new(bad.status(), bad.to_string()), false)

@@ -16,6 +16,10 @@ use crate::l4::Side;
 /// body then lie in one piece and go out in one call.
 const HEADROOM: usize = 4096;
 
+/// What a client sends while it waits is read up to this many bytes ahead: more is left in its
+/// socket.
+const READ_AHEAD: usize = 16 * 1024;
+
 /// What a client's connection is read from and written to.
 pub(crate) trait ClientIo: Side + 'static {}
 impl<T: Side + 'static> ClientIo for T {}
@@ -107,6 +111,11 @@ pub(crate) struct Filled {
 }
 
 impl Filled {
+    /// The same without its first `taken` bytes.
+    pub(crate) fn after(self, taken: usize) -> Filled {
+        Filled { from: self.to.min(self.from + taken), to: self.to }
+    }
+
     /// The same in the buffer that was taken out.
     pub(crate) fn of(self, buffer: &[u8]) -> &[u8] {
         buffer.get(self.from..self.to).unwrap_or_default()
@@ -174,6 +183,16 @@ impl Kept {
         Poll::Ready(Ok(()))
     }
 
+    /// How many bytes have not been taken.
+    pub(crate) fn left(&self) -> usize {
+        self.bytes.len() - self.taken
+    }
+
+    /// Whether the receiver has everything.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.bytes.is_empty() && !self.unflushed
+    }
+
     /// Whether everything that was to be written has been taken, though perhaps not pushed on.
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
@@ -189,4 +208,22 @@ pub(crate) struct Client<S> {
     /// The client has ended its stream.
     pub(crate) at_end: bool,
     pub(crate) deadline: Deadline,
+}
+
+impl<S: ClientIo> Client<S> {
+    /// Looks whether the client is still there while it waits. What it sends is kept for later.
+    /// Ready when there is nothing more to be seen: its stream has ended, or enough was read ahead.
+    pub(crate) fn poll_watch(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+    ) -> Poll<io::Result<()>> {
+        while !self.at_end && self.pending.len() < READ_AHEAD {
+            match ready!(scratch.read(cx, &mut self.io))? {
+                Some(filled) => self.pending.extend_from_slice(scratch.bytes(filled)),
+                None => self.at_end = true,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
 }

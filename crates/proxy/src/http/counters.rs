@@ -11,6 +11,8 @@ pub(crate) struct HttpCounters {
     pub(crate) slow_heads: AtomicU64,
     /// Clients that let a body stand still.
     pub(crate) slow_bodies: AtomicU64,
+    /// Clients that stood still in the middle of their answer.
+    pub(crate) slow_clients: AtomicU64,
     /// Requests without a route.
     pub(crate) no_route: AtomicU64,
     /// Requests refused for their source or for the lack of a right password.
@@ -30,6 +32,7 @@ pub struct HttpTotals {
     pub malformed: u64,
     pub slow_heads: u64,
     pub slow_bodies: u64,
+    pub slow_clients: u64,
     pub no_route: u64,
     pub denied: u64,
     pub repeated: u64,
@@ -45,6 +48,7 @@ impl HttpCounters {
             malformed: self.malformed.load(Relaxed),
             slow_heads: self.slow_heads.load(Relaxed),
             slow_bodies: self.slow_bodies.load(Relaxed),
+            slow_clients: self.slow_clients.load(Relaxed),
             no_route: self.no_route.load(Relaxed),
             denied: self.denied.load(Relaxed),
             repeated: self.repeated.load(Relaxed),

@@ -128,6 +128,7 @@ fn http(out: &mut String, totals: &HttpTotals) {
         ("malformed", totals.malformed),
         ("slow-head", totals.slow_heads),
         ("slow-body", totals.slow_bodies),
+        ("slow-client", totals.slow_clients),
         ("no-route", totals.no_route),
         ("denied", totals.denied),
         ("slow-answer", totals.slow_answers),
