@@ -47,6 +47,7 @@ mod worker;
 
 pub use config::{AccessLog, AccessLogFormat, ActiveChecks, Limits, ProxyConfig};
 pub use h1::{Reading, read_request};
+pub use h2::Counters as Http2Counters;
 pub use http::counters::HttpTotals;
 pub use http::latency::{BOUNDS_US, Latency};
 pub use limits::{NofileError, raise_nofile_limit};

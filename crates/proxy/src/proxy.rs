@@ -16,6 +16,7 @@ use waymark_model::{Catalog, Timestamp};
 
 use crate::checks;
 use crate::config::{HANDOVER_QUEUE, HTTPS_PORT, ProxyConfig};
+use crate::h2::Counters as Http2Counters;
 use crate::handover::Inherited;
 use crate::http::counters::HttpTotals;
 use crate::limits::{NofileError, nofile_limit};
@@ -151,6 +152,11 @@ impl Proxy {
     pub fn http_totals(&self) -> HttpTotals {
         let dropped = self.shared.access_log.as_ref().map_or(0, |log| log.dropped());
         self.shared.http_counters.totals(dropped)
+    }
+
+    /// What happened on HTTP/2 connections.
+    pub fn http2(&self) -> &Http2Counters {
+        &self.shared.h2
     }
 
     /// What becomes of a request by the present routes, and why.

@@ -93,6 +93,9 @@ async fn stream(session: Rc<Session>, request: Request<RecvStream>, respond: Sen
             },
         );
     }
+    if client.answer.is_some() && !client.body.is_end_stream() {
+        client.linger().await;
+    }
 }
 
 /// Tells the client how its request ended, if the task has not. Returns why Waymark answered.
@@ -114,6 +117,7 @@ fn settle(
             if let Some(answer) = &mut client.answer {
                 answer.send_reset(reason);
             }
+            client.answer = None;
         }
         End::Gone => count(&worker.shared.h2.cancelled),
     }
@@ -131,7 +135,8 @@ struct Kind {
 fn send(client: &mut Client, answer: &Answer, kind: Kind) {
     // gRPC's clients are told in their own way, but for what only HTTP can say.
     if kind.grpc && !(300..400).contains(&answer.status) {
-        let _ = client.respond.send_response(grpc::answer(answer.status, &answer.reason), true);
+        let answer = grpc::answer(answer.status, &answer.reason);
+        client.answer = client.respond.send_response(answer, true).ok();
         return;
     }
     let mut head = Response::new(());
@@ -148,4 +153,5 @@ fn send(client: &mut Client, answer: &Answer, kind: Kind) {
     if !kind.head {
         let _ = send.send_data(body.into(), true);
     }
+    client.answer = Some(send);
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use waymark_proxy::route::{Front, Pool, PoolCounters, RouteTable};
 use waymark_proxy::tls::{CertificateState, TlsStats};
-use waymark_proxy::{BOUNDS_US, HttpTotals, ListenerState, PortStats, Proxy};
+use waymark_proxy::{BOUNDS_US, Http2Counters, HttpTotals, ListenerState, PortStats, Proxy};
 
 use super::family::Family;
 
@@ -71,6 +71,7 @@ pub fn proxy(out: &mut String, proxy: &Proxy) {
     ports(out, &[proxy.stats(), proxy.udp_stats()].concat(), &fronts);
     totals(out, proxy);
     http(out, &proxy.http_totals());
+    http2(out, proxy.http2());
     services(out, &table);
     configuration(out, &table);
     certificates(out, proxy);
@@ -145,6 +146,33 @@ fn http(out: &mut String, totals: &HttpTotals) {
         ),
     ] {
         Family::counter(out, name, help).sample("", n);
+    }
+}
+
+fn http2(out: &mut String, counters: &Http2Counters) {
+    let help = "HTTP/2 connections and streams that were ended for breaking a limit, and which.";
+    let mut family = Family::counter(out, "waymark_http2_refused", help);
+    for (reason, counter) in [
+        ("malformed", &counters.malformed),
+        ("reset-flood", &counters.reset_floods),
+        ("control-flood", &counters.control_floods),
+        ("protocol-error", &counters.protocol_errors),
+        ("stalled", &counters.stalled),
+    ] {
+        family.sample(&format!("reason=\"{reason}\""), counter.load(Relaxed));
+    }
+    for (name, help, counter) in [
+        ("waymark_http2_connections", "Clients that spoke HTTP/2.", &counters.connections),
+        ("waymark_http2_streams", "Requests by HTTP/2.", &counters.streams),
+        ("waymark_http2_cancelled", "Requests that their client took back.", &counters.cancelled),
+        ("waymark_http2_idle_closed", "Clients told to go for being idle.", &counters.idle_closed),
+        (
+            "waymark_http2_task_connections",
+            "Connections opened to tasks that speak HTTP/2.",
+            &counters.task_connections,
+        ),
+    ] {
+        Family::counter(out, name, help).sample("", counter.load(Relaxed));
     }
 }
 
