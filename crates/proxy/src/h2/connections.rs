@@ -3,7 +3,7 @@
 //!
 //! A connection holds no seat; its streams' requests do. One that its task is about to close
 //! (GOAWAY) takes no new streams and ends with its last one; one that nobody has used for a while is
-//! closed.
+//! closed. Each holds a descriptor of the balancer's budget.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
 use h2::{Ping, PingPong};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedSemaphorePermit};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout};
 use waymark_routing::Backend;
@@ -55,6 +55,12 @@ impl Way<'_> {
     }
 }
 
+/// The right to one more socket to a task, for as long as it is kept.
+pub(crate) fn descriptor(worker: &Worker) -> Result<OwnedSemaphorePermit, DialError> {
+    let free = worker.shared.descriptors.clone().try_acquire_owned();
+    free.map_err(|_| DialError::Here(std::io::Error::other("no descriptor is left")))
+}
+
 /// A connection to a task.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
@@ -90,7 +96,8 @@ fn key(endpoint: &Arc<Endpoint>) -> usize {
 }
 
 impl Connections {
-    /// The connection with the most room, or a new one where none has any.
+    /// The connection with the most room, or a new one where none has any; all within the limit,
+    /// the wait for others who open one included.
     pub(crate) async fn get(
         &self,
         worker: &Rc<Worker>,
@@ -99,19 +106,29 @@ impl Connections {
         if let Some(shared) = self.find(way) {
             return Ok(shared);
         }
-        let opening = self.shelf(way.endpoint);
-        let _turn = opening.lock().await;
+        let opened = timeout(way.limit, self.open(worker, way)).await;
+        opened.unwrap_or_else(|_| Err(DialError::Task(std::io::ErrorKind::TimedOut.into())))
+    }
+
+    async fn open(&self, worker: &Rc<Worker>, way: &Way<'_>) -> Result<Shared, DialError> {
+        let waiting = self.wait(way.endpoint);
+        let _turn = waiting.opening.lock().await;
         if let Some(shared) = self.find(way) {
             // Somebody else has just opened it.
             return Ok(shared);
         }
+        let descriptor = descriptor(worker)?;
         let (shared, connection) = begin(way.open(worker).await?, self.next(), way.backend).await?;
         count(&worker.shared.h2.task_connections);
         if let Some(shelf) = self.shelves.borrow_mut().get_mut(&key(way.endpoint)) {
             shelf.open.push(shared.clone());
         }
         let endpoint = way.endpoint.clone();
-        spawn_local(drive(worker.clone(), endpoint, shared.clone(), connection));
+        let driven = drive(worker.clone(), endpoint, shared.clone(), connection);
+        spawn_local(async move {
+            driven.await;
+            drop(descriptor);
+        });
         Ok(shared)
     }
 
@@ -133,24 +150,45 @@ impl Connections {
         if let Some(shelf) = shelves.get_mut(&key(endpoint)) {
             shelf.open.retain(|shared| shared.number != gone.number);
             if shelf.open.is_empty() && Rc::strong_count(&shelf.opening) == 1 {
+                // Who waits removes it, if that comes to nothing.
                 shelves.remove(&key(endpoint));
             }
         }
     }
 
-    fn shelf(&self, endpoint: &Arc<Endpoint>) -> Rc<Mutex<()>> {
+    fn wait<'a>(&'a self, endpoint: &'a Arc<Endpoint>) -> Waiting<'a> {
         let mut shelves = self.shelves.borrow_mut();
         let shelf = shelves.entry(key(endpoint)).or_insert_with(|| Shelf {
             _endpoint: endpoint.clone(),
             open: Vec::new(),
             opening: Rc::default(),
         });
-        shelf.opening.clone()
+        Waiting { connections: self, endpoint, opening: shelf.opening.clone() }
     }
 
     fn next(&self) -> u64 {
         self.last.set(self.last.get() + 1);
         self.last.get()
+    }
+}
+
+/// Who waits for a connection to be opened. However the wait ends, by an error, by the limit or
+/// because the client has gone, no empty shelf stays behind: it would keep the endpoint for ever.
+struct Waiting<'a> {
+    connections: &'a Connections,
+    endpoint: &'a Arc<Endpoint>,
+    opening: Rc<Mutex<()>>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut shelves = self.connections.shelves.borrow_mut();
+        if let Some(shelf) = shelves.get(&key(self.endpoint)) {
+            // The shelf's and ours: nobody else waits.
+            if shelf.open.is_empty() && Rc::strong_count(&shelf.opening) == 2 {
+                shelves.remove(&key(self.endpoint));
+            }
+        }
     }
 }
 
@@ -241,4 +279,42 @@ async fn drive(
     })
     .await;
     worker.http.h2.forget(&endpoint, &shared);
+}
+
+#[cfg(test)]
+mod tests {
+    use waymark_model::{Agent, Readiness, TaskEntry, TaskId};
+
+    use super::*;
+    use crate::Usage;
+
+    fn endpoint() -> Arc<Endpoint> {
+        let agent = Agent {
+            id: "m-S0".into(),
+            hostname: "agent-a.example.com".into(),
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
+        };
+        let task = TaskEntry {
+            id: TaskId::from_text("t"),
+            agent: Arc::new(agent),
+            addresses: Vec::new(),
+            host_ports: Vec::new(),
+            discovery: Vec::new(),
+            endpoints: Vec::new(),
+            readiness: Readiness::Ready,
+        };
+        Usage::default().endpoint(&task, "127.0.0.1:1".parse().unwrap(), &Arc::default())
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_task_that_no_connection_led_to() {
+        let (connections, endpoint) = (Connections::default(), endpoint());
+        let (first, second) = (connections.wait(&endpoint), connections.wait(&endpoint));
+        assert!(Rc::ptr_eq(&first.opening, &second.opening), "one opens, the other waits");
+        drop(first);
+        assert_eq!(Arc::strong_count(&endpoint), 2, "somebody still waits");
+        drop(second);
+        assert_eq!(Arc::strong_count(&endpoint), 1);
+        assert!(connections.shelves.borrow().is_empty());
+    }
 }

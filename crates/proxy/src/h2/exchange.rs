@@ -61,6 +61,10 @@ pub(crate) enum Broken {
     /// The task broke a rule of its protocol.
     #[error("answer of the task: {0}")]
     Answer(&'static str),
+    /// The task answered a request for an upgrade with contents. Over HTTP/2 its 2xx would mean
+    /// that it had agreed (RFC 8441 §5).
+    #[error("answer of the task: it does not upgrade")]
+    NoUpgrade,
     /// The task reset the stream.
     #[error("reset by the task: {0}")]
     Reset(h2::Reason),

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::timeout;
 
+use super::exchange::Broken;
 use super::front::{Terms, serve};
 use super::head;
 use super::limits::*;
@@ -81,7 +82,11 @@ async fn scene(setting: Setting) -> Scene {
                     upgrade: None,
                 };
                 let exchange = ToH1::new(io, &ask, &Limits::default());
-                let patience = Patience { response: setting.patience, idle: setting.patience };
+                let patience = Patience {
+                    response: setting.patience,
+                    contents: setting.patience,
+                    agreed: setting.patience,
+                };
                 let scratch = RefCell::new(vec![0; BUFFER_LEN].into_boxed_slice());
                 let end = pump(&scratch, &mut client, exchange, patience, |_| {}).await;
                 let end = end.map(|exchange| exchange.into_idle(Duration::MAX).is_some());
@@ -481,5 +486,28 @@ fn who_does_not_answer_in_time_is_told_apart() {
         let task = std::mem::replace(&mut slow.task, duplex(1).0);
         assert!(matches!(slow.end().await, Err(Failure::ClientIdle)));
         drop(task);
+    });
+}
+
+#[test]
+fn interim_answers_have_an_end() {
+    local(async {
+        let mut scene = scene(Setting::of(Body::None)).await;
+        let (_answer, _) = scene.client.send_request(get("/").body(()).unwrap(), true).unwrap();
+        scene.read_until("\r\n\r\n").await;
+        scene.say(&"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(MAX_INTERIM + 1)).await;
+        assert!(matches!(scene.end().await, Err(Failure::Task(Broken::Answer(_)))));
+    });
+}
+
+#[test]
+fn contents_are_no_upgrade() {
+    local(async {
+        let mut scene = scene(Setting::of(Body::Upgrade)).await;
+        let request = Request::post("http://a.test/").body(()).unwrap();
+        let _kept = scene.client.send_request(request, false).unwrap();
+        scene.read_until("\r\n\r\n").await;
+        scene.say(ANSWER).await;
+        assert!(matches!(scene.end().await, Err(Failure::Task(Broken::NoUpgrade))));
     });
 }

@@ -18,7 +18,7 @@ use thiserror::Error;
 use tracing::debug;
 use waymark_routing::{BackendProtocol, Balance};
 
-use super::connections::Way;
+use super::connections::{Way, descriptor};
 use super::exchange::{Broken, Exchange};
 use super::job::Job;
 use super::pump::{Client, Failure, Patience, pump, reason};
@@ -150,6 +150,8 @@ async fn by_h1(
     limit: Duration,
 ) -> Result<(), Failed> {
     let endpoint = seat.endpoint();
+    // The client's connection has paid for itself alone, and may have many streams.
+    let _descriptor = descriptor(worker)?;
     let kept = worker.http.idle.take(endpoint, &job.pool.rules, !job.is_idempotent());
     if let Some(stream) = kept {
         match exchange_h1(worker, job, client, seat, stream).await {
@@ -265,18 +267,23 @@ async fn carry<E: Exchange>(
 ) -> Result<E, Failure> {
     let config = &worker.shared.config;
     let timeouts = &job.pool.rules.timeouts;
-    let patience = if job.is_conversation() {
-        let idle = timeouts.idle.unwrap_or(config.idle_timeout);
-        Patience { response: timeouts.response.unwrap_or(idle), idle }
-    } else {
-        Patience {
-            response: timeouts.response.unwrap_or(config.limits.response_timeout),
-            idle: timeouts.response.unwrap_or(config.limits.body_idle),
-        }
+    let response = timeouts.response.unwrap_or(config.limits.response_timeout);
+    let upgrade = job.upgrade.is_some();
+    // A client that asks for an upgrade has nothing to send before the task has agreed.
+    let contents = timeouts.response.unwrap_or(config.limits.body_idle);
+    let contents = if upgrade { response } else { contents };
+    let agreed = match job.is_conversation() {
+        true => timeouts.idle.unwrap_or(config.idle_timeout),
+        false => contents,
     };
+    let patience = Patience { response, contents, agreed };
     let endpoint = seat.endpoint();
     let cookie = job.pool.rules.sticky.is_some().then(|| endpoint.sticky());
-    pump(&worker.buffer, client, exchange, patience, |head| job.edit(head, cookie)).await
+    let end = pump(&worker.buffer, client, exchange, patience, |head| job.edit(head, cookie)).await;
+    match end {
+        Err(Failure::ClientIdle) if upgrade && client.answer.is_none() => Err(Failure::Late),
+        end => end,
+    }
 }
 
 /// Whether the request may be sent again after it broke.
@@ -284,7 +291,7 @@ fn may_repeat(job: &Job, client: &Client, broken: &Broken) -> bool {
     let safe = match broken {
         Broken::NotProcessed => true,
         Broken::Connection(_) => job.is_idempotent(),
-        Broken::Answer(_) | Broken::Reset(_) => false,
+        Broken::Answer(_) | Broken::NoUpgrade | Broken::Reset(_) => false,
     };
     safe && client.answer.is_none() && !client.body_begun
 }
@@ -322,7 +329,8 @@ fn judge(worker: &Worker, job: &Job, client: &Client, seat: &Seat, failed: Faile
         };
     }
     match failure {
-        Failure::Cancelled | Failure::ClientIdle => {}
+        // A task without WebSockets is no broken one.
+        Failure::Cancelled | Failure::ClientIdle | Failure::Task(Broken::NoUpgrade) => {}
         // Slow requests are no sign of a broken task.
         Failure::Late | Failure::TaskIdle => {
             count(&worker.shared.http_counters.slow_answers);
@@ -343,6 +351,10 @@ fn judge(worker: &Worker, job: &Job, client: &Client, seat: &Seat, failed: Faile
         Failure::Task(Broken::Answer(what)) => {
             count(&worker.shared.http_counters.bad_answers);
             Answer::new(502, format!("the task's answer is malformed: {what}"))
+        }
+        Failure::Task(Broken::NoUpgrade) => {
+            count(&worker.shared.http_counters.bad_answers);
+            Answer::new(502, "the task takes no WebSocket")
         }
         Failure::Task(_) => Answer::new(502, "the task gave no answer"),
     };

@@ -13,6 +13,7 @@ use http::header::{
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use waymark_routing::BackendProtocol;
 
 use super::to_h1::{Ask, Body};
 use super::upgrade::Upgrade;
@@ -73,9 +74,12 @@ impl Job {
         ) && self.upgrade.is_none()
     }
 
-    /// Whether both sides may be silent for long: what is a conversation, not an answer.
+    /// Whether both sides may be silent for long once the task has agreed (2xx): what is a
+    /// conversation, not an answer. A client cannot make one of any request by a field alone: a
+    /// task that speaks HTTP/1.1 has no gRPC.
     pub(crate) fn is_conversation(&self) -> bool {
-        self.grpc || self.upgrade.is_some()
+        let grpc = self.grpc && self.pool.rules.backend.protocol == BackendProtocol::Http2;
+        grpc || self.upgrade.is_some()
     }
 
     fn target(&self) -> &str {

@@ -54,6 +54,9 @@ pub(crate) const LINGER: (usize, Duration) = (16 << 20, Duration::from_secs(2));
 /// Until a client that was told to go, and has nothing open, has closed the connection.
 pub(crate) const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Heads with 1xx before the final one of an answer; a task that sends more gives no answer (502).
+pub(crate) const MAX_INTERIM: usize = 16;
+
 /// Requests at once on one connection to a task; for more another connection is opened. The task's
 /// own limit holds if it is lower.
 pub(crate) const MAX_TASK_STREAMS: usize = 100;

@@ -18,7 +18,7 @@ use thiserror::Error;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::exchange::{Broken, Exchange, Part};
-use super::limits::LINGER;
+use super::limits::{LINGER, MAX_INTERIM};
 use super::to_h2::poll_send;
 
 /// The client's side of an exchange, and what has passed through it.
@@ -38,8 +38,10 @@ pub(crate) struct Client {
 pub(crate) struct Patience {
     /// Until the task begins to answer, from when it has the whole request.
     pub(crate) response: Duration,
-    /// Else, whoever is waited for.
-    pub(crate) idle: Duration,
+    /// Whoever is waited for, of the request's contents before that and of an answer's.
+    pub(crate) contents: Duration,
+    /// Whoever is waited for, after the task has agreed (2xx).
+    pub(crate) agreed: Duration,
 }
 
 /// Why an exchange was given up.
@@ -103,11 +105,13 @@ pub(crate) async fn pump<E: Exchange>(
     patience: Patience,
     edit: impl FnMut(&mut Response<()>),
 ) -> Result<E, Failure> {
-    let tick = patience.response.min(patience.idle) / TICKS;
+    let tick = patience.response.min(patience.contents).min(patience.agreed) / TICKS;
     let sleep = pin!(sleep(tick));
     let mut clock = Clock { sleep, tick, quiet: Duration::ZERO, moved: false, armed: false };
     let up = if client.body.is_end_stream() { Up::Done } else { Up::Read };
-    let mut pump = Pump { client, exchange, edit, up, down: Down::Head, moved: false };
+    let down = Down::Head;
+    let (agreed, interim, moved) = (false, 0, false);
+    let mut pump = Pump { client, exchange, edit, up, down, agreed, interim, moved };
     poll_fn(|cx| {
         let scratch = &mut *scratch.borrow_mut();
         if let Poll::Ready(end) = pump.poll(cx, scratch) {
@@ -127,6 +131,10 @@ struct Pump<'a, E, F> {
     edit: F,
     up: Up,
     down: Down,
+    /// The final head has come, and it is 2xx.
+    agreed: bool,
+    /// Heads that came before it.
+    interim: usize,
     /// Whether anything moved since this was last looked at.
     moved: bool,
 }
@@ -256,8 +264,13 @@ impl<E: Exchange, F: FnMut(&mut Response<()>)> Pump<'_, E, F> {
     fn head(&mut self, mut head: Response<()>) -> Result<(), Failure> {
         (self.edit)(&mut head);
         if head.status().is_informational() {
+            self.interim += 1;
+            if self.interim > MAX_INTERIM {
+                return Err(Broken::Answer("too many interim heads").into());
+            }
             return self.client.respond.send_informational(head).map_err(|_| Failure::Cancelled);
         }
+        self.agreed = head.status().is_success();
         let end = self.exchange.is_complete();
         let answer = self.client.respond.send_response(head, end);
         self.client.answer = Some(answer.map_err(|_| Failure::Cancelled)?);
@@ -269,7 +282,8 @@ impl<E: Exchange, F: FnMut(&mut Response<()>)> Pump<'_, E, F> {
     fn limit(&self, patience: Patience) -> Duration {
         match (&self.up, &self.down) {
             (Up::Done, Down::Head) => patience.response,
-            _ => patience.idle,
+            _ if self.agreed => patience.agreed,
+            _ => patience.contents,
         }
     }
 

@@ -173,6 +173,9 @@ impl<U: AsyncRead + AsyncWrite + Unpin> ToH1<U> {
         let mut fields = Vec::with_capacity(16);
         let asked = Asked { head: self.head_only, upgrade: self.body == Body::Upgrade };
         let read = Head::read(&head, self.fields, &mut fields, asked).map_err(bad)?;
+        if self.body == Body::Upgrade && (200..300).contains(&read.status) {
+            return Err(Broken::NoUpgrade);
+        }
         let mut answer = Response::new(());
         *answer.status_mut() =
             StatusCode::from_u16(read.status).map_err(|_| Broken::Answer("its status"))?;
