@@ -181,3 +181,22 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
         sleep(Duration::from_millis(2)).await;
     }
 }
+
+#[test]
+fn pages_of_other_sites_change_nothing() {
+    let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 40000));
+    let own = |headers: &[(&str, &str)]| {
+        let mut request = http::Request::post("/v2/apps");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        crate::api::is_own(&request.body(()).unwrap().into_parts().0, peer)
+    };
+    assert!(own(&[("host", "127.0.0.1:8080")]));
+    assert!(own(&[("host", "marathon.example")]), "programs may use any name");
+    let page = "http://127.0.0.1:8080";
+    assert!(own(&[("host", "127.0.0.1:8080"), ("origin", page)]));
+    assert!(!own(&[("host", "127.0.0.1:8080"), ("origin", "http://evil.example")]));
+    let rebound = [("host", "evil.example:8080"), ("origin", "http://evil.example:8080")];
+    assert!(!own(&rebound), "a name that leads here by the attacker's DNS");
+}
