@@ -279,30 +279,6 @@ async fn a_websocket_of_http_2_reaches_tasks_of_both_kinds() {
 }
 
 #[tokio::test]
-async fn who_is_answered_early_can_send_to_the_end() {
-    let task = Recorder::start(|_| Some(OK.as_bytes().to_vec())).await;
-    for tasks in [&[task.address][..], &[]] {
-        let web = Web::start(tasks).await;
-        let mut client = connect(&web).await;
-        let request = Request::post("http://a.test/").body(()).unwrap();
-        let (answer, mut send) = client.send_request(request, false).unwrap();
-        let answer = soon("an answer", answer).await.unwrap();
-        assert_eq!(answer.status(), if tasks.is_empty() { 503 } else { 200 });
-        read(&mut answer.into_body()).await;
-        eventually("no seat is held", || web.in_use(task.address) == 0).await;
-        // Twice what is taken without a word.
-        let mut left = 128 * 1024;
-        while left > 0 {
-            send.reserve_capacity(left);
-            let room = std::future::poll_fn(|cx| send.poll_capacity(cx));
-            let room = soon("room", room).await.expect("the stream is open").unwrap().min(left);
-            send.send_data(vec![0; room].into(), left == room).unwrap();
-            left -= room;
-        }
-    }
-}
-
-#[tokio::test]
 async fn a_cancelled_stream_frees_its_seat_and_the_others_go_on() {
     let task = Recorder::start(|_| Some(Vec::new())).await;
     let web = Web::start(&[task.address]).await;

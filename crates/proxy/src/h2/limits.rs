@@ -47,10 +47,6 @@ pub(crate) const CONTROL_BURST: u32 = 500;
 /// See [`CONTROL_BURST`].
 pub(crate) const CONTROL_PER_SECOND: u32 = 50;
 
-/// What is taken of a request after its answer is complete, in bytes, and for how long; then its
-/// stream is reset with NO_ERROR.
-pub(crate) const LINGER: (usize, Duration) = (16 << 20, Duration::from_secs(2));
-
 /// Until a client that was told to go, and has nothing open, has closed the connection.
 pub(crate) const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 

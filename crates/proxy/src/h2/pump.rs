@@ -15,10 +15,10 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::Response;
 use thiserror::Error;
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::exchange::{Broken, Exchange, Part};
-use super::limits::{LINGER, MAX_INTERIM};
+use super::limits::MAX_INTERIM;
 use super::to_h2::poll_send;
 
 /// The client's side of an exchange, and what has passed through it.
@@ -67,24 +67,6 @@ pub(crate) enum Failure {
 impl Client {
     pub(crate) fn new(respond: SendResponse<Bytes>, body: RecvStream) -> Client {
         Client { respond, body, answer: None, body_begun: false, bytes_in: 0, bytes_out: 0 }
-    }
-
-    /// Takes the rest of a request whose answer is complete, for a while, and forgets it: there are
-    /// clients that lose an answer when their stream is reset while they send (curl 7.88).
-    pub(crate) async fn linger(&mut self) {
-        let (mut most, time) = LINGER;
-        let rest = async {
-            while let Some(Ok(data)) = self.body.data().await {
-                // It fails only for more than has arrived.
-                let _ = self.body.flow_control().release_capacity(data.len());
-                most = most.saturating_sub(data.len());
-                if most == 0 {
-                    return;
-                }
-            }
-        };
-        // Whether it came to its end or not, nobody waits for it.
-        let _ = timeout(time, rest).await;
     }
 
     /// Ready when the client has reset the stream or is gone.

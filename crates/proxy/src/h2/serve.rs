@@ -93,9 +93,6 @@ async fn stream(session: Rc<Session>, request: Request<RecvStream>, respond: Sen
             },
         );
     }
-    if client.answer.is_some() && !client.body.is_end_stream() {
-        client.linger().await;
-    }
 }
 
 /// Tells the client how its request ended, if the task has not. Returns why Waymark answered.
@@ -117,7 +114,6 @@ fn settle(
             if let Some(answer) = &mut client.answer {
                 answer.send_reset(reason);
             }
-            client.answer = None;
         }
         End::Gone => count(&worker.shared.h2.cancelled),
     }
@@ -135,8 +131,7 @@ struct Kind {
 fn send(client: &mut Client, answer: &Answer, kind: Kind) {
     // gRPC's clients are told in their own way, but for what only HTTP can say.
     if kind.grpc && !(300..400).contains(&answer.status) {
-        let answer = grpc::answer(answer.status, &answer.reason);
-        client.answer = client.respond.send_response(answer, true).ok();
+        let _ = client.respond.send_response(grpc::answer(answer.status, &answer.reason), true);
         return;
     }
     let mut head = Response::new(());
@@ -153,5 +148,4 @@ fn send(client: &mut Client, answer: &Answer, kind: Kind) {
     if !kind.head {
         let _ = send.send_data(body.into(), true);
     }
-    client.answer = Some(send);
 }
