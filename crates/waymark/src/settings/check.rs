@@ -9,6 +9,8 @@ use super::{Loaded, SettingError, Source};
 /// Refuses combinations that cannot work; returns warnings about ones that hardly can, one
 /// sentence each.
 pub fn check(loaded: &Loaded) -> Result<Vec<String>, SettingError> {
+    // Two of one number: said before where that number lies.
+    listeners(loaded)?;
     match loaded.role {
         Role::Run => {
             service_ports(loaded)?;
@@ -17,7 +19,6 @@ pub fn check(loaded: &Loaded) -> Result<Vec<String>, SettingError> {
         }
         Role::Lb => following(loaded)?,
     }
-    listeners(loaded)?;
     limits(loaded)?;
     Ok(warnings(loaded))
 }
