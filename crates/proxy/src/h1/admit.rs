@@ -1,11 +1,9 @@
 //! From a request's head to where it goes: who the client is, which route it meets, and the head as
 //! the task will see it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use waymark_routing::{Balance, HashKey, PortRouting};
 
 use super::body::Progress;
 use super::field::Known;
@@ -15,13 +13,12 @@ use super::request::{Request, Version};
 use super::response::Asked;
 use crate::config::ProxyConfig;
 use crate::http::access_log::{self, Begun};
-use crate::http::auth::{Unchecked, Verdict};
+use crate::http::admission::{self, Sender};
 use crate::http::forwarding::{self, Hop, Said};
 use crate::http::local::Answer;
 use crate::http::rewrite;
 use crate::listen::Conn;
-use crate::port::count;
-use crate::route::{self, Decision, Headers, Pool, decide};
+use crate::route::{self, Headers, Pool};
 use crate::worker::Worker;
 
 /// What is the same for all requests of a connection.
@@ -32,13 +29,6 @@ pub(crate) struct Admission {
     /// The forwarding headers of the last request, and the host they are for: mostly the next one's
     /// too.
     told: Option<(Box<str>, Box<[u8]>)>,
-}
-
-/// Who sent a request.
-struct Sender {
-    source: SocketAddr,
-    secure: bool,
-    said: Option<Said>,
 }
 
 impl Admission {
@@ -72,18 +62,10 @@ impl Admission {
             source: sender.source,
             headers: request,
         };
-        let random = worker.random_below(u32::MAX);
-        let mut unchecked = None;
-        let mut decision = decide(&worker.table(), &asked, random);
-        if let Decision::Authenticate(pool) = &decision {
-            unchecked = authenticate(worker, pool, request)?;
-            decision = route::admit(pool, &asked);
-        }
-        let pool = match decision {
-            Decision::Forward(pool) => pool,
-            other => return Err(local(worker, other)),
-        };
+        let (pool, unchecked) = admission::pool(worker, &asked, || authorization(request))?;
+        let key = admission::hash_key(&pool.rules, &asked);
         let mut job = self.job(conn, request, &sender, pool);
+        job.key = key;
         job.unchecked = unchecked;
         Ok(job)
     }
@@ -115,15 +97,7 @@ impl Admission {
     }
 
     fn sender(&self, worker: &Worker, conn: &Conn, request: &Request<'_>) -> Sender {
-        if !self.trusted {
-            return Sender { source: conn.source, secure: conn.secure, said: None };
-        }
-        let said = said(request);
-        Sender {
-            source: said.client(&worker.shared.config.trusted_proxies, conn.source),
-            secure: conn.secure || said.is_secure(),
-            said: Some(said),
-        }
+        Sender::new(worker, conn, self.trusted.then(|| said(request)))
     }
 
     fn job(
@@ -157,7 +131,7 @@ impl Admission {
             secure: sender.secure,
             source: sender.source,
             cookie,
-            key: hash_key(rules, request),
+            key: None,
             host: rules.location_prefix.as_ref().map(|_| request.host.into()),
             response_timeout: rules.timeouts.response,
             unchecked: None,
@@ -190,42 +164,11 @@ impl Admission {
     }
 }
 
-/// What Waymark answers itself.
-pub(crate) fn local(worker: &Worker, decision: Decision) -> Answer {
-    let counters = &worker.shared.http_counters;
-    match decision {
-        Decision::Redirect(status, location) => Answer::redirect(status, location),
-        Decision::Forbidden => {
-            count(&counters.denied);
-            Answer::new(403, "this source may not ask")
-        }
-        Decision::NoTask(_) => Answer::unavailable("the service has no task"),
-        Decision::NoRoute | Decision::Forward(_) | Decision::Authenticate(_) => {
-            count(&counters.no_route);
-            Answer::unavailable("no service has this host and path")
-        }
-    }
-}
-
-/// Whether the request carries the right name and password; `Some` = that has to be checked first.
-fn authenticate(
-    worker: &Worker,
-    pool: &Pool,
-    request: &Request<'_>,
-) -> Result<Option<Unchecked>, Answer> {
-    let Some(auth) = &pool.rules.auth else { return Ok(None) };
+/// The value of the only `Authorization` header: two of them say two things.
+fn authorization<'a>(request: &Request<'a>) -> Option<&'a [u8]> {
     let mut given = request.fields.iter().filter(|field| field.known == Known::Authorization);
-    // Two of them say two things.
     let only = given.next().filter(|_| given.next().is_none());
-    let value = only.map(|field| field.value(request.head));
-    match worker.http.passwords.verdict(auth, value) {
-        Verdict::Granted => Ok(None),
-        Verdict::Unknown(unchecked) => Ok(Some(unchecked)),
-        Verdict::Denied => {
-            count(&worker.shared.http_counters.denied);
-            Err(Answer::authenticate(&auth.realm))
-        }
-    }
+    only.map(|field| field.value(request.head))
 }
 
 /// What a trusted peer says.
@@ -249,16 +192,4 @@ fn said(request: &Request<'_>) -> Said {
         into.extend_from_slice(field.value(request.head));
     }
     said
-}
-
-/// What a consistent hash goes by, where it is not the client's address.
-fn hash_key(rules: &PortRouting, request: &Request<'_>) -> Option<Box<[u8]>> {
-    let Balance::Hash(by) = &rules.balance else { return None };
-    let key = match by {
-        HashKey::Source => None,
-        HashKey::Path => request.target.split('?').next().map(str::as_bytes),
-        HashKey::Header(name) => request.get(name),
-        HashKey::Cookie(name) => request.cookie(name),
-    };
-    key.map(Box::from)
 }

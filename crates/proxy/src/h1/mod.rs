@@ -33,7 +33,6 @@ pub(crate) mod response;
 
 use thiserror::Error;
 
-pub(crate) use admit::local;
 pub(crate) use body::{Framing, Progress};
 pub(crate) use connection::serve;
 pub(crate) use field::{Field, Known, check_trailer, find_end};

@@ -2,14 +2,11 @@
 //! task will be told; or the answer that Waymark gives itself.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
-use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, HOST};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method};
-use waymark_routing::{Balance, HashKey, PortRouting};
 
 use super::grpc;
 use super::head::{self, Fields, Malformed};
@@ -17,15 +14,13 @@ use super::job::{Job, Told};
 use super::to_h1::Body;
 use super::upgrade::Upgrade;
 use crate::config::ProxyConfig;
-use crate::h1::local;
 use crate::http::access_log::{self, Begun};
-use crate::http::auth::{Unchecked, Verdict};
+use crate::http::admission::{self, Sender};
 use crate::http::forwarding::{self, Hop, Said};
 use crate::http::local::Answer;
 use crate::http::rewrite;
 use crate::listen::Conn;
-use crate::port::count;
-use crate::route::{self, Decision, Headers, Pool, decide};
+use crate::route::{self, Headers};
 use crate::worker::Worker;
 
 /// What is the same for all requests of a connection.
@@ -56,13 +51,6 @@ impl From<Answer> for Refusal {
     fn from(answer: Answer) -> Refusal {
         Refusal::Answer(answer)
     }
-}
-
-/// Who sent a request.
-struct Sender {
-    source: SocketAddr,
-    secure: bool,
-    said: Option<Said>,
 }
 
 impl Admission {
@@ -105,7 +93,7 @@ impl Admission {
             source: sender.source,
             headers: &fields,
         };
-        let (pool, unchecked) = pool(worker, &asked, &fields)?;
+        let (pool, unchecked) = admission::pool(worker, &asked, || authorization(&parts))?;
         let rules = &pool.rules;
         let target = rewrite::target(&rules.rewrite, head.target);
         let cookie = rules.sticky.as_ref().and_then(|sticky| fields.cookie(&sticky.cookie));
@@ -118,7 +106,7 @@ impl Admission {
             secure: sender.secure,
             source: sender.source,
             cookie: cookie.map(Box::from),
-            key: hash_key(rules, &asked),
+            key: admission::hash_key(rules, &asked),
             authority: head.authority.to_owned(),
             status: 0,
             unchecked,
@@ -151,15 +139,7 @@ impl Admission {
     }
 
     fn sender(&self, worker: &Worker, conn: &Conn, fields: &Fields<'_>) -> Sender {
-        if !self.trusted {
-            return Sender { source: conn.source, secure: conn.secure, said: None };
-        }
-        let said = said(fields);
-        Sender {
-            source: said.client(&worker.shared.config.trusted_proxies, conn.source),
-            secure: conn.secure || said.is_secure(),
-            said: Some(said),
-        }
+        Sender::new(worker, conn, self.trusted.then(|| said(fields)))
     }
 
     fn told(&self, conn: &Conn, host: &str, sender: &Sender) -> Told {
@@ -179,44 +159,10 @@ impl Admission {
     }
 }
 
-/// The pool that the request goes to, and the password that has to be checked first.
-fn pool(
-    worker: &Worker,
-    asked: &route::Request<'_>,
-    fields: &Fields<'_>,
-) -> Result<(Arc<Pool>, Option<Unchecked>), Answer> {
-    let decision = decide(&worker.table(), asked, worker.random_below(u32::MAX));
-    let (decision, unchecked) = match decision {
-        Decision::Authenticate(pool) => {
-            let unchecked = authenticate(worker, &pool, fields)?;
-            (route::admit(&pool, asked), unchecked)
-        }
-        decision => (decision, None),
-    };
-    match decision {
-        Decision::Forward(pool) => Ok((pool, unchecked)),
-        other => Err(local(worker, other)),
-    }
-}
-
-/// Whether the request carries the right name and password; `Some` = that has to be checked first.
-fn authenticate(
-    worker: &Worker,
-    pool: &Pool,
-    fields: &Fields<'_>,
-) -> Result<Option<Unchecked>, Answer> {
-    let Some(auth) = &pool.rules.auth else { return Ok(None) };
-    let mut given = fields.0.get_all(AUTHORIZATION).iter();
-    // Two of them say two things.
-    let only = given.next().filter(|_| given.next().is_none());
-    match worker.http.passwords.verdict(auth, only.map(HeaderValue::as_bytes)) {
-        Verdict::Granted => Ok(None),
-        Verdict::Unknown(unchecked) => Ok(Some(unchecked)),
-        Verdict::Denied => {
-            count(&worker.shared.http_counters.denied);
-            Err(Answer::authenticate(&auth.realm))
-        }
-    }
+/// The value of the only `Authorization` header: two of them say two things.
+fn authorization(parts: &Parts) -> Option<&[u8]> {
+    let mut given = parts.headers.get_all(AUTHORIZATION).iter();
+    given.next().filter(|_| given.next().is_none()).map(HeaderValue::as_bytes)
 }
 
 /// How the contents end in HTTP/1.1.
@@ -254,16 +200,4 @@ fn said(fields: &Fields<'_>) -> Said {
         host: all("x-forwarded-host"),
         forwarded: all("forwarded"),
     }
-}
-
-/// What a consistent hash goes by, where it is not the client's address.
-fn hash_key(rules: &PortRouting, asked: &route::Request<'_>) -> Option<Box<[u8]>> {
-    let Balance::Hash(by) = &rules.balance else { return None };
-    let key = match by {
-        HashKey::Source => None,
-        HashKey::Path => asked.target.split('?').next().map(str::as_bytes),
-        HashKey::Header(name) => asked.headers.get(name),
-        HashKey::Cookie(name) => asked.headers.cookie(name),
-    };
-    key.map(Box::from)
 }

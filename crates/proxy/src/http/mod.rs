@@ -4,6 +4,7 @@
 //! Everything here works on names, values and paths; how they are framed is `h1`'s and `h2`'s.
 
 pub(crate) mod access_log;
+pub(crate) mod admission;
 pub(crate) mod auth;
 pub(crate) mod counters;
 pub(crate) mod forwarding;

@@ -1,0 +1,106 @@
+//! Whether a request goes to a task, and to which pool: the same for both versions of HTTP, which
+//! bring what their heads say.
+//!
+//! In: the worker's table and passwords, a [`route::Request`]. Out: a pool, or Waymark's answer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use waymark_routing::{Balance, HashKey, PortRouting};
+
+use super::auth::{Unchecked, Verdict};
+use super::forwarding::Said;
+use super::local::Answer;
+use crate::listen::Conn;
+use crate::port::count;
+use crate::route::{self, Decision, Pool, decide};
+use crate::worker::Worker;
+
+/// Who sent a request.
+pub(crate) struct Sender {
+    pub(crate) source: SocketAddr,
+    pub(crate) secure: bool,
+    /// What a trusted peer says; `None` = the peer is not trusted.
+    pub(crate) said: Option<Said>,
+}
+
+impl Sender {
+    /// The client of a connection, or whom its trusted peer names.
+    pub(crate) fn new(worker: &Worker, conn: &Conn, said: Option<Said>) -> Sender {
+        match said {
+            None => Sender { source: conn.source, secure: conn.secure, said: None },
+            Some(said) => Sender {
+                source: said.client(&worker.shared.config.trusted_proxies, conn.source),
+                secure: conn.secure || said.is_secure(),
+                said: Some(said),
+            },
+        }
+    }
+}
+
+/// The pool that the request goes to, and the password that has to be checked first.
+/// `authorization` is the value of its only such header.
+pub(crate) fn pool<'a>(
+    worker: &Worker,
+    asked: &route::Request<'_>,
+    authorization: impl FnOnce() -> Option<&'a [u8]>,
+) -> Result<(Arc<Pool>, Option<Unchecked>), Answer> {
+    let decision = decide(&worker.table(), asked, worker.random_below(u32::MAX));
+    let (decision, unchecked) = match decision {
+        Decision::Authenticate(pool) => {
+            let unchecked = authenticate(worker, &pool, authorization())?;
+            (route::admit(&pool, asked), unchecked)
+        }
+        decision => (decision, None),
+    };
+    match decision {
+        Decision::Forward(pool) => Ok((pool, unchecked)),
+        other => Err(local(worker, other)),
+    }
+}
+
+/// What Waymark answers itself.
+fn local(worker: &Worker, decision: Decision) -> Answer {
+    let counters = &worker.shared.http_counters;
+    match decision {
+        Decision::Redirect(status, location) => Answer::redirect(status, location),
+        Decision::Forbidden => {
+            count(&counters.denied);
+            Answer::new(403, "this source may not ask")
+        }
+        Decision::NoTask(_) => Answer::unavailable("the service has no task"),
+        Decision::NoRoute | Decision::Forward(_) | Decision::Authenticate(_) => {
+            count(&counters.no_route);
+            Answer::unavailable("no service has this host and path")
+        }
+    }
+}
+
+/// Whether the request carries the right name and password; `Some` = that has to be checked first.
+fn authenticate(
+    worker: &Worker,
+    pool: &Pool,
+    authorization: Option<&[u8]>,
+) -> Result<Option<Unchecked>, Answer> {
+    let Some(auth) = &pool.rules.auth else { return Ok(None) };
+    match worker.http.passwords.verdict(auth, authorization) {
+        Verdict::Granted => Ok(None),
+        Verdict::Unknown(unchecked) => Ok(Some(unchecked)),
+        Verdict::Denied => {
+            count(&worker.shared.http_counters.denied);
+            Err(Answer::authenticate(&auth.realm))
+        }
+    }
+}
+
+/// What a consistent hash goes by, where it is not the client's address.
+pub(crate) fn hash_key(rules: &PortRouting, asked: &route::Request<'_>) -> Option<Box<[u8]>> {
+    let Balance::Hash(by) = &rules.balance else { return None };
+    let key = match by {
+        HashKey::Source => None,
+        HashKey::Path => asked.target.split('?').next().map(str::as_bytes),
+        HashKey::Header(name) => asked.headers.get(name),
+        HashKey::Cookie(name) => asked.headers.cookie(name),
+    };
+    key.map(Box::from)
+}
