@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod apply;
 mod rendered;
 
 pub use rendered::{Backend, Refused, Rendered, Server};
