@@ -31,7 +31,7 @@ use crate::proxy_protocol::Addresses;
 use crate::route::Affinity;
 use crate::upstream::{self, ALPN_H1, DialError, Keep, Opening, Stream};
 use crate::usage::Seat;
-use crate::worker::Worker;
+use crate::worker::{Shared, Worker};
 
 /// How a request ended, for its client's connection.
 pub(crate) enum Outcome {
@@ -243,28 +243,11 @@ fn settle<S: ClientIo>(
     seat: Seat,
     end: End,
 ) -> Attempt {
-    let shared = &connection.worker.shared;
-    let now = || shared.clock_ms();
-    match &end {
-        End::Answered { .. } | End::Upgraded => succeeded(job, &seat, now()),
-        // Another task is tried, which counts this one's failure.
-        End::NoAnswer(_) if job.may_repeat() => {}
-        End::NoAnswer(_) | End::BadAnswer(_) | End::SlowAnswer | End::Broken => {
-            seat.response_failed(now());
-        }
-        End::ClientGone | End::SlowClient => {}
-        End::BadBody(_) | End::BrokenBody | End::SlowBody => {}
-    }
+    take_note(&connection.worker.shared, job, &seat, &end);
     Attempt::Done(match end {
         End::Answered { after, keep_for } => {
             keep(connection, job, server, &seat, keep_for);
-            match after {
-                After::Close if job.body.is_done() => Outcome::Close,
-                After::Close => Outcome::Linger,
-                // What a client sent for a protocol that it did not get is no request.
-                _ if job.asked.upgrade && !connection.client.pending.is_empty() => Outcome::Linger,
-                _ => Outcome::Next,
-            }
+            answered(connection, job, after)
         }
         End::Upgraded => Outcome::Upgraded(server, seat),
         End::NoAnswer(error) => {
@@ -276,41 +259,58 @@ fn settle<S: ClientIo>(
             Outcome::Answer(answer, true)
         }
         End::BadAnswer(bad) => {
-            count(&shared.http_counters.bad_answers);
             debug!(task = %seat.endpoint().address, %bad, "a task's answer is malformed");
-            Outcome::Answer(
-                Answer::new(502, format!("the task's answer is malformed: {bad}")),
-                true,
-            )
+            let reason = format!("the task's answer is malformed: {bad}");
+            Outcome::Answer(Answer::new(502, reason), true)
         }
         End::SlowAnswer => {
-            count(&shared.http_counters.slow_answers);
             Outcome::Answer(Answer::new(504, "the task did not answer in time"), true)
         }
-        End::Broken => {
-            connection.client.io.reset();
-            Outcome::Abort
-        }
-        End::SlowClient => {
-            count(&shared.http_counters.slow_clients);
-            connection.client.io.reset();
-            Outcome::Abort
-        }
-        End::BrokenBody => {
-            count(&shared.http_counters.malformed);
+        End::Broken | End::SlowClient | End::BrokenBody => {
             connection.client.io.reset();
             Outcome::Abort
         }
         End::ClientGone => Outcome::Abort,
-        End::BadBody(bad) => {
-            count(&shared.http_counters.malformed);
-            Outcome::Answer(Answer::new(bad.status(), bad.to_string()), false)
-        }
+        End::BadBody(bad) => Outcome::Answer(Answer::new(bad.status(), bad.to_string()), false),
         End::SlowBody => {
-            count(&shared.http_counters.slow_bodies);
             Outcome::Answer(Answer::new(408, "the request's body did not come in time"), false)
         }
     })
+}
+
+/// Counts how an exchange ended, and holds it against the task where that is to blame.
+fn take_note(shared: &Shared, job: &Job, seat: &Seat, end: &End) {
+    let counters = &shared.http_counters;
+    match end {
+        End::Answered { .. } | End::Upgraded => succeeded(job, seat, shared.clock_ms()),
+        // Another task is tried, which counts this one's failure.
+        End::NoAnswer(_) if job.may_repeat() => {}
+        End::NoAnswer(_) | End::BadAnswer(_) | End::SlowAnswer | End::Broken => {
+            seat.response_failed(shared.clock_ms());
+        }
+        End::ClientGone | End::SlowClient => {}
+        End::BadBody(_) | End::BrokenBody | End::SlowBody => {}
+    }
+    match end {
+        End::BadAnswer(_) => count(&counters.bad_answers),
+        End::SlowAnswer => count(&counters.slow_answers),
+        End::SlowClient => count(&counters.slow_clients),
+        End::SlowBody => count(&counters.slow_bodies),
+        End::BadBody(_) | End::BrokenBody => count(&counters.malformed),
+        End::Answered { .. } | End::Upgraded | End::NoAnswer(_) => {}
+        End::Broken | End::ClientGone => {}
+    }
+}
+
+/// What becomes of a client's connection after a whole answer.
+fn answered<S>(connection: &Connection<S>, job: &Job, after: After) -> Outcome {
+    match after {
+        After::Close if job.body.is_done() => Outcome::Close,
+        After::Close => Outcome::Linger,
+        // What a client sent for a protocol that it did not get is no request.
+        _ if job.asked.upgrade && !connection.client.pending.is_empty() => Outcome::Linger,
+        _ => Outcome::Next,
+    }
 }
 
 fn succeeded(job: &Job, seat: &Seat, now: u64) {
