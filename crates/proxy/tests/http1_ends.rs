@@ -94,12 +94,13 @@ async fn who_goes_leaves_the_queue() {
     let mut gone = web.dial().await;
     gone.write_all(GET).await.unwrap();
     eventually("it waits", || waiting() == 1).await;
+    gone.set_zero_linger().unwrap();
     drop(gone);
     eventually("its place is free", || waiting() == 0).await;
 
-    // The last request of a client that only stops sending, and one that sends ahead.
+    // A client that only stops sending, as `nc -N` does, and one that sends ahead.
     let mut last = web.dial().await;
-    last.write_all(b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    last.write_all(b"GET /last HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     last.shutdown().await.unwrap();
     eventually("it waits", || waiting() == 1).await;
     let mut ahead = web.dial().await;

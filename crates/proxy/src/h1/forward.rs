@@ -87,7 +87,7 @@ async fn search<S: ClientIo>(connection: &mut Connection<S>, job: &mut Job) -> O
             key: job.key.as_deref(),
         };
         let found = search.seat(&affinity);
-        let seat = match or_gone(&worker, &mut connection.client, job.keep_alive, found).await {
+        let seat = match or_gone(&worker, &mut connection.client, found).await {
             Some(Ok(seat)) => seat,
             Some(Err(refusal)) => return refused(refusal, failure),
             None => return Outcome::Abort,
@@ -114,12 +114,11 @@ async fn search<S: ClientIo>(connection: &mut Connection<S>, job: &mut Job) -> O
 /// Waits, but not for a client that has gone, which is `None`: it would keep its place before others,
 /// and a task would work for nobody. The client is looked at only when there is a wait.
 ///
-/// An end of its stream is no goodbye of a client that sends its last request (it does not `keep` its
-/// connection) or sent more of them; it may still read. Of any other it is.
+/// An end of its stream is no goodbye: it may still read (RFC 9112 §9.6), and HAProxy without
+/// `abortonclose` answers it too. What has gone for good shows by a reset.
 async fn or_gone<S: ClientIo, T>(
     worker: &Worker,
     client: &mut Client<S>,
-    keep: bool,
     wait: impl Future<Output = T>,
 ) -> Option<T> {
     let mut wait = pin!(wait);
@@ -130,9 +129,6 @@ async fn or_gone<S: ClientIo, T>(
         let scratch = &mut *worker.http.scratch.borrow_mut();
         match client.poll_watch(cx, scratch) {
             Poll::Ready(Err(_)) => Poll::Ready(None),
-            Poll::Ready(Ok(())) if keep && client.at_end && client.pending.is_empty() => {
-                Poll::Ready(None)
-            }
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
         }
     })
