@@ -25,6 +25,7 @@ use super::job::Job;
 use super::patch::After;
 use crate::acquire::{Refusal, Search};
 use crate::h2;
+use crate::http::admission;
 use crate::http::local::Answer;
 use crate::port::count;
 use crate::proxy_protocol::Addresses;
@@ -61,16 +62,17 @@ enum Attempt {
 
 /// Forwards a request until it is answered, by a task or by Waymark.
 pub(crate) async fn forward<S: ClientIo>(connection: &mut Connection<S>, job: &mut Job) -> Outcome {
-    let granted = match job.unchecked.take() {
-        Some(unchecked) => connection.worker.http.passwords.check(unchecked).await,
-        None => true,
+    let refused = match job.unchecked.take() {
+        Some(unchecked) => {
+            let checked = admission::check(&connection.worker, &job.pool, unchecked);
+            or_gone(&connection.worker, &mut connection.client, Box::pin(checked)).await
+        }
+        None => Some(None),
     };
-    let outcome = if granted {
-        search(connection, job).await
-    } else {
-        count(&connection.worker.shared.http_counters.denied);
-        let realm = job.pool.rules.auth.as_ref().map_or("", |auth| &auth.realm);
-        Outcome::Answer(Answer::authenticate(realm), true)
+    let outcome = match refused {
+        Some(None) => search(connection, job).await,
+        Some(Some(answer)) => Outcome::Answer(answer, true),
+        None => Outcome::Abort,
     };
     finish(connection, job, outcome)
 }

@@ -25,6 +25,7 @@ use super::pump::{Client, Failure, Patience, pump, reason};
 use super::to_h1::ToH1;
 use super::to_h2::ToH2;
 use crate::acquire::{Refusal, Search};
+use crate::http::admission;
 use crate::http::local::Answer;
 use crate::port::count;
 use crate::proxy_protocol::Addresses;
@@ -57,14 +58,10 @@ enum Attempt {
 /// Forwards a request until it is answered, by a task or by Waymark.
 pub(crate) async fn forward(worker: &Rc<Worker>, job: &mut Job, client: &mut Client) -> End {
     if let Some(unchecked) = job.unchecked.take() {
-        let checked = Box::pin(worker.http.passwords.check(unchecked));
+        let checked = Box::pin(admission::check(worker, &job.pool, unchecked));
         match or_gone(client, checked).await {
-            Ok(true) => {}
-            Ok(false) => {
-                count(&worker.shared.http_counters.denied);
-                let realm = job.pool.rules.auth.as_ref().map_or("", |auth| &auth.realm);
-                return End::Answer(Answer::authenticate(realm));
-            }
+            Ok(None) => {}
+            Ok(Some(answer)) => return End::Answer(answer),
             Err(_) => return End::Gone,
         }
     }

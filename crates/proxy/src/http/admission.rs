@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use waymark_routing::{Balance, HashKey, PortRouting};
 
-use super::auth::{Unchecked, Verdict};
+use super::auth::{Checked, Unchecked, Verdict};
 use super::forwarding::Said;
 use super::local::Answer;
 use crate::listen::Conn;
@@ -89,6 +89,23 @@ fn authenticate(
         Verdict::Denied => {
             count(&worker.shared.http_counters.denied);
             Err(Answer::authenticate(&auth.realm))
+        }
+    }
+}
+
+/// Checks a password that is not known yet; `Some` = the answer in place of the task's.
+pub(crate) async fn check(worker: &Worker, pool: &Pool, unchecked: Unchecked) -> Option<Answer> {
+    let counters = &worker.shared.http_counters;
+    match worker.http.passwords.check(unchecked).await {
+        Checked::Right => None,
+        Checked::Wrong => {
+            count(&counters.denied);
+            let realm = pool.rules.auth.as_ref().map_or("", |auth| &auth.realm);
+            Some(Answer::authenticate(realm))
+        }
+        Checked::Busy => {
+            count(&counters.unchecked);
+            Some(Answer::unavailable("too many passwords wait to be checked"))
         }
     }
 }

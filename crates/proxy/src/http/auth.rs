@@ -19,11 +19,11 @@ use waymark_routing::Auth;
 /// The longest `Authorization` that is looked at, in bytes.
 const MAX_HEADER: usize = 1024;
 
-/// Outcomes that one worker remembers; when there are more, it begins anew.
-const MAX_KNOWN: usize = 4096;
+/// Right passwords that one worker remembers, and for how long.
+const RIGHT: Bounds = Bounds { most: 4096, time: Duration::from_secs(600) };
 
-/// How long it remembers that a password was right, and that it was wrong.
-const KNOWN_FOR: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(10));
+/// The same of wrong ones. Guesses fill only their own memory: whoever is known stays so.
+const WRONG: Bounds = Bounds { most: 4096, time: Duration::from_secs(10) };
 
 /// Checks of one worker at a time, and how many more may wait; what comes then is refused.
 const CHECKS: usize = 2;
@@ -41,7 +41,7 @@ pub(crate) enum Verdict {
 
 /// A password that has to be checked. Never shown.
 pub(crate) struct Unchecked {
-    key: [u8; 20],
+    key: Key,
     password: Vec<u8>,
     hash: String,
 }
@@ -52,11 +52,51 @@ impl std::fmt::Debug for Unchecked {
     }
 }
 
+/// The outcome of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Checked {
+    Right,
+    Wrong,
+    /// Too many wait to be checked: nothing is known of this one.
+    Busy,
+}
+
+type Key = [u8; 20];
+
+/// How much is remembered.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    most: usize,
+    time: Duration,
+}
+
+/// Passwords of one kind, each until a time.
+#[derive(Debug, Default)]
+struct Memory(HashMap<Key, Instant>);
+
+impl Memory {
+    fn has(&self, key: &Key, now: Instant) -> bool {
+        self.0.get(key).is_some_and(|until| now < *until)
+    }
+
+    /// Adds one. When there is no room, those whose time is over go, and if there are none, all.
+    fn add(&mut self, key: Key, bounds: Bounds, now: Instant) {
+        if self.0.len() >= bounds.most {
+            self.0.retain(|_, until| now < *until);
+        }
+        if self.0.len() >= bounds.most {
+            self.0.clear();
+        }
+        self.0.insert(key, now + bounds.time);
+    }
+}
+
 /// The outcomes that one worker remembers.
 #[derive(Debug)]
 pub(crate) struct Passwords {
     secret: [u8; 32],
-    known: RefCell<HashMap<[u8; 20], (bool, Instant)>>,
+    right: RefCell<Memory>,
+    wrong: RefCell<Memory>,
     checks: Semaphore,
     waiting: Cell<usize>,
 }
@@ -65,7 +105,8 @@ impl Passwords {
     pub(crate) fn new() -> Passwords {
         Passwords {
             secret: rand::random(),
-            known: RefCell::default(),
+            right: RefCell::default(),
+            wrong: RefCell::default(),
             checks: Semaphore::new(CHECKS),
             waiting: Cell::new(0),
         }
@@ -80,46 +121,51 @@ impl Passwords {
             return Verdict::Denied;
         }
         let key = self.digest(auth, &password);
-        match self.known.borrow().get(&key) {
-            Some((right, until)) if Instant::now() < *until => {
-                if *right {
-                    Verdict::Granted
-                } else {
-                    Verdict::Denied
-                }
-            }
-            _ => Verdict::Unknown(Unchecked { key, password, hash: auth.hash.clone() }),
+        match self.remembered(&key) {
+            Some(true) => Verdict::Granted,
+            Some(false) => Verdict::Denied,
+            None => Verdict::Unknown(Unchecked { key, password, hash: auth.hash.clone() }),
         }
     }
 
-    /// Checks a password. When too many wait for that, it counts as wrong.
-    pub(crate) async fn check(&self, unchecked: Unchecked) -> bool {
+    fn remembered(&self, key: &Key) -> Option<bool> {
+        let now = Instant::now();
+        if self.right.borrow().has(key, now) {
+            return Some(true);
+        }
+        self.wrong.borrow().has(key, now).then_some(false)
+    }
+
+    fn remember(&self, key: Key, right: bool) {
+        let (memory, bounds) = if right { (&self.right, RIGHT) } else { (&self.wrong, WRONG) };
+        memory.borrow_mut().add(key, bounds, Instant::now());
+    }
+
+    /// Checks a password, unless too many wait for that.
+    pub(crate) async fn check(&self, unchecked: Unchecked) -> Checked {
         if self.waiting.get() >= WAITING {
-            return false;
+            return Checked::Busy;
         }
         self.waiting.set(self.waiting.get() + 1);
         let _waits = Waits(&self.waiting);
-        let Ok(_permit) = self.checks.acquire().await else { return false };
-        // Another request may have brought the same meanwhile.
-        if let Some((right, until)) = self.known.borrow().get(&unchecked.key).copied()
-            && Instant::now() < until
-        {
-            return right;
-        }
+        // The semaphore is never closed.
+        let Ok(_permit) = self.checks.acquire().await else { return Checked::Busy };
         let Unchecked { key, password, hash } = unchecked;
-        let right = spawn_blocking(move || pwhash::unix::verify(password, &hash)).await;
-        let right = right.unwrap_or(false);
-        let until = Instant::now() + if right { KNOWN_FOR.0 } else { KNOWN_FOR.1 };
-        let mut known = self.known.borrow_mut();
-        if known.len() >= MAX_KNOWN {
-            known.clear();
-        }
-        known.insert(key, (right, until));
-        right
+        // Another request may have brought the same meanwhile.
+        let right = match self.remembered(&key) {
+            Some(right) => right,
+            None => {
+                let verified = spawn_blocking(move || pwhash::unix::verify(password, &hash)).await;
+                let right = verified.unwrap_or(false);
+                self.remember(key, right);
+                right
+            }
+        };
+        if right { Checked::Right } else { Checked::Wrong }
     }
 
     /// HMAC-SHA-1 (RFC 2104) of hash and password, by a secret that no other process has.
-    fn digest(&self, auth: &Auth, password: &[u8]) -> [u8; 20] {
+    fn digest(&self, auth: &Auth, password: &[u8]) -> Key {
         let pad = |with: u8| {
             let mut block = [with; 64];
             block.iter_mut().zip(self.secret).for_each(|(b, s)| *b ^= s);
@@ -166,7 +212,9 @@ mod tests {
         match passwords.verdict(auth, Some(value.as_bytes())) {
             Verdict::Granted => (true, false),
             Verdict::Denied => (false, false),
-            Verdict::Unknown(unchecked) => (passwords.check(unchecked).await, true),
+            Verdict::Unknown(unchecked) => {
+                (passwords.check(unchecked).await == Checked::Right, true)
+            }
         }
     }
 
@@ -182,6 +230,46 @@ mod tests {
         let other = Auth { hash, ..auth };
         assert_eq!(is_granted(&passwords, &other, "u:secret").await, (false, true));
         assert_eq!(is_granted(&passwords, &other, "u:other").await, (true, true));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn guesses_do_not_make_a_known_password_unknown() {
+        let (passwords, auth) = (Passwords::new(), auth());
+        assert_eq!(is_granted(&passwords, &auth, "u:secret").await, (true, true));
+        for guess in 0..2 * WRONG.most {
+            passwords.remember(passwords.digest(&auth, &guess.to_be_bytes()), false);
+        }
+        assert!(passwords.wrong.borrow().0.len() <= WRONG.most);
+        assert_eq!(is_granted(&passwords, &auth, "u:secret").await, (true, false));
+    }
+
+    #[test]
+    fn what_is_over_makes_room_first() {
+        let (bounds, start) = (Bounds { most: 2, time: Duration::from_secs(10) }, Instant::now());
+        let mut memory = Memory::default();
+        let late = start + Duration::from_secs(5);
+        memory.add([1; 20], bounds, start);
+        memory.add([2; 20], bounds, late);
+        memory.add([3; 20], bounds, start + bounds.time);
+        let has = |memory: &Memory, n: u8| memory.has(&[n; 20], late);
+        assert_eq!([1, 2, 3].map(|n| has(&memory, n)), [false, true, true]);
+        memory.add([4; 20], bounds, late);
+        assert_eq!([2, 3, 4].map(|n| has(&memory, n)), [false, false, true]);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn when_too_many_wait_nothing_is_said_of_a_password() {
+        let (passwords, auth) = (Passwords::new(), auth());
+        let value = format!("Basic {}", STANDARD.encode("u:secret"));
+        let unchecked = || match passwords.verdict(&auth, Some(value.as_bytes())) {
+            Verdict::Unknown(unchecked) => unchecked,
+            verdict => panic!("{verdict:?}"),
+        };
+        passwords.waiting.set(WAITING);
+        assert_eq!(passwords.check(unchecked()).await, Checked::Busy);
+        passwords.waiting.set(WAITING - 1);
+        assert_eq!(passwords.check(unchecked()).await, Checked::Right);
+        assert_eq!(passwords.waiting.get(), WAITING - 1);
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(crate) struct HttpCounters {
     pub(crate) no_route: AtomicU64,
     /// Requests refused for their source or for the lack of a right password.
     pub(crate) denied: AtomicU64,
+    /// Requests refused because too many passwords waited to be checked.
+    pub(crate) unchecked: AtomicU64,
     /// Requests that met a kept connection which its task had closed, and went out again.
     pub(crate) repeated: AtomicU64,
     /// Answers of tasks that took too long to begin.
@@ -35,6 +37,7 @@ pub struct HttpTotals {
     pub slow_clients: u64,
     pub no_route: u64,
     pub denied: u64,
+    pub unchecked: u64,
     pub repeated: u64,
     pub slow_answers: u64,
     pub bad_answers: u64,
@@ -51,6 +54,7 @@ impl HttpCounters {
             slow_clients: self.slow_clients.load(Relaxed),
             no_route: self.no_route.load(Relaxed),
             denied: self.denied.load(Relaxed),
+            unchecked: self.unchecked.load(Relaxed),
             repeated: self.repeated.load(Relaxed),
             slow_answers: self.slow_answers.load(Relaxed),
             bad_answers: self.bad_answers.load(Relaxed),

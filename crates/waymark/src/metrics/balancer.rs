@@ -132,6 +132,7 @@ fn http(out: &mut String, totals: &HttpTotals) {
         ("slow-client", totals.slow_clients),
         ("no-route", totals.no_route),
         ("denied", totals.denied),
+        ("unchecked-password", totals.unchecked),
         ("slow-answer", totals.slow_answers),
         ("bad-answer", totals.bad_answers),
     ] {
