@@ -184,8 +184,14 @@ pub struct Limits {
     pub peer_timeout: Duration,
     /// How long a UDP session lives without a datagram.
     pub udp_timeout: Duration,
-    /// The most UDP sessions; one more takes the place of the one that is idle for longest.
+    /// The most UDP sessions of all services together, and at most half of the descriptors that
+    /// the balancer may have. One more takes the place of another one of its service, or is dropped
+    /// if that has none.
     pub udp_sessions: usize,
+    /// The most UDP sessions of one service; less in the same measure as the one above. One more
+    /// takes the place of the one that is idle for longest, of a client that has not sent again
+    /// after an answer if there is one.
+    pub udp_service_sessions: usize,
 }
 
 impl Default for Limits {
@@ -210,6 +216,7 @@ impl Default for Limits {
             peer_timeout: Duration::from_secs(60),
             udp_timeout: Duration::from_secs(30),
             udp_sessions: 65_536,
+            udp_service_sessions: 16_384,
         }
     }
 }

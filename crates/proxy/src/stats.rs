@@ -99,6 +99,10 @@ pub struct Totals {
     pub source_refusals: u64,
     /// UDP sessions now.
     pub udp_sessions: usize,
+    /// The most that may be, by setting and by the limit of open files.
+    pub max_udp_sessions: usize,
+    /// The most of one service.
+    pub max_udp_service_sessions: usize,
 }
 
 pub(crate) fn port_stats(table: &RouteTable) -> Vec<PortStats> {

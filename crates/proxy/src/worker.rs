@@ -66,6 +66,8 @@ pub(crate) struct Shared {
     sources: Arc<Sources>,
     source_refusals: AtomicU64,
     pub(crate) udp_sessions: AtomicUsize,
+    /// How many there may be.
+    pub(crate) udp: udp::Most,
     /// What happened on HTTP/2 connections.
     pub(crate) h2: h2::Counters,
     /// A line for every request.
@@ -124,6 +126,7 @@ impl Shared {
             sources: Arc::new(Sources::new(config.limits.connections_per_source)),
             source_refusals: AtomicU64::new(0),
             udp_sessions: AtomicUsize::new(0),
+            udp: udp::Most::new(&config.limits, descriptors),
             access_log: access_log(&config),
             http_counters: HttpCounters::default(),
             config,
@@ -186,6 +189,8 @@ impl Shared {
             handed_over: self.handed_over.load(Relaxed),
             source_refusals: self.source_refusals.load(Relaxed),
             udp_sessions: self.udp_sessions.load(Relaxed),
+            max_udp_sessions: self.udp.all,
+            max_udp_service_sessions: self.udp.each,
         }
     }
 

@@ -70,7 +70,17 @@ async fn route_with(
     tasks: Vec<Arc<TaskEntry>>,
     labels: &[(&str, &str)],
 ) -> Version {
-    let id = app_id("/dns");
+    route_app(world, "/dns", port, tasks, labels).await
+}
+
+async fn route_app(
+    world: &mut World,
+    app: &str,
+    port: u16,
+    tasks: Vec<Arc<TaskEntry>>,
+    labels: &[(&str, &str)],
+) -> Version {
+    let id = app_id(app);
     let labels = labels.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
     let service =
         Service { index: 0, port, protocol: Protocol::Udp, name: None, labels: BTreeMap::new() };
@@ -221,10 +231,15 @@ async fn a_session_ends_when_it_is_not_used() {
     eventually("forgotten", || world.connections("a") == 0).await;
     assert_eq!(world.proxy.totals().udp_sessions, 0);
     assert_eq!(exchange(&client, "x").await, "a", "a new one");
-    // The label has the last word.
-    route_with(&mut world, port, vec![a.ready()], &[("WAYMARK_0_TIMEOUT_UDP", "1h")]).await;
+    // The label has the last word: a session of a service without it is over meanwhile.
+    let b = Echo::start("b", LOCALHOST).await;
+    let (short, long) = (free_udp_port(), [("WAYMARK_0_TIMEOUT_UDP", "1h")]);
+    route_with(&mut world, port, vec![a.ready()], &long).await;
+    route_app(&mut world, "/short", short, vec![b.ready()], &[]).await;
     exchange(&client, "x").await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let other = self::client((LOCALHOST, short)).await;
+    exchange(&other, "x").await;
+    eventually("the other's is over", || world.connections("b") == 0).await;
     assert_eq!(world.connections("a"), 1);
 }
 
@@ -240,6 +255,39 @@ async fn a_full_table_forgets_who_was_silent_for_longest() {
     }
     assert_eq!((stats(&world).udp_evicted, stats(&world).active), (7, 3));
     eventually("seats are given back", || world.connections("a") == 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_at_one_service_takes_nothing_from_another_nor_from_who_talks() {
+    let (a, b) = (Echo::start("a", LOCALHOST).await, Echo::start("b", LOCALHOST).await);
+    let limits = Limits { udp_sessions: 8, udp_service_sessions: 4, ..Limits::default() };
+    let mut world = World::start(ProxyConfig { limits, ..config() });
+    let (flooded, other) = (free_udp_port(), free_udp_port());
+    route_app(&mut world, "/flooded", flooded, vec![a.ready()], &[]).await;
+    route_app(&mut world, "/other", other, vec![b.ready()], &[]).await;
+    let of = |world: &World, port| {
+        world.proxy.udp_stats().into_iter().find(|stats| stats.port == port).unwrap()
+    };
+    let mut quiet = Vec::new();
+    for _ in 0..3 {
+        let client = client((LOCALHOST, other)).await;
+        exchange(&client, "x").await;
+        quiet.push(client);
+    }
+    let talks = client((LOCALHOST, flooded)).await;
+    exchange(&talks, "x").await;
+    exchange(&talks, "x").await;
+    let task_sees = world.connections("a");
+    for _ in 0..20 {
+        let client = client((LOCALHOST, flooded)).await;
+        exchange(&client, "one of many").await;
+    }
+    assert_eq!((of(&world, flooded).active, of(&world, flooded).udp_evicted), (4, 17));
+    assert_eq!((of(&world, other).active, of(&world, other).udp_evicted), (3, 0));
+    assert_eq!(task_sees, 1);
+    exchange(&talks, "x").await;
+    assert_eq!(of(&world, flooded).accepted, 21, "who talks has the session of its beginning");
+    assert_eq!(of(&world, flooded).udp_dropped, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

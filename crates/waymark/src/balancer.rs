@@ -73,6 +73,7 @@ fn limits(s: &Settings) -> Limits {
         peer_timeout: s.peer_timeout,
         udp_timeout: s.udp_timeout,
         udp_sessions: s.udp_sessions.0,
+        udp_service_sessions: s.udp_service_sessions.0,
         ..Limits::default()
     }
 }

@@ -17,7 +17,7 @@ pub(crate) struct Counted {
 impl Counted {
     /// Counts one more; `None` when there are as many as there may be.
     pub(crate) fn new(shared: &Arc<Shared>, worker: usize, port: &Arc<Port>) -> Option<Counted> {
-        let most = shared.config.limits.udp_sessions;
+        let most = shared.udp.all;
         let more = |sessions: usize| (sessions < most).then(|| sessions + 1);
         shared.udp_sessions.try_update(Relaxed, Relaxed, more).ok()?;
         count(&port.counters.accepted);

@@ -14,9 +14,15 @@
 //! UDP may lose, and so may this: a datagram that finds no task, no room among the sessions or none
 //! in the kernel is dropped and counted. Nothing waits here.
 //!
+//! Sources of datagrams can be false, so room is made in a way that a flood of them hurts least. A
+//! service has a share of the sessions ([`Most`]), and only its own make room for its new ones. A
+//! client that sends again after its task has answered is *proven*, as with Linux's connection
+//! tracking: its session goes only when there is no other.
+//!
 //! Everything about one service belongs to one worker.
 
 mod counted;
+mod most;
 mod session;
 mod sessions;
 mod socket;
@@ -38,6 +44,7 @@ use crate::route::{Affinity, ListenKey, Look, Pick, Pool};
 use crate::usage::Endpoint;
 use crate::worker::Worker;
 use counted::Counted;
+pub(crate) use most::Most;
 use session::Session;
 use sessions::Sessions;
 use socket::Peer;
@@ -183,6 +190,9 @@ impl Service {
         if let Some(session) = known {
             if session.checked.get() == route.version || self.may_stay(route, &session) {
                 session.checked.set(route.version);
+                if session.proves() {
+                    self.sessions.borrow_mut().prove(&peer, route.now);
+                }
                 return Some(session);
             }
             self.sessions.borrow_mut().remove(&peer);
@@ -230,10 +240,13 @@ impl Service {
         Some(session)
     }
 
-    /// Room for one more session, if need be that of the one unused for longest.
+    /// Room for one more session, if need be that of another one of the service.
     fn room(&self, port: &Arc<Port>) -> Option<session::Room> {
         let shared = &self.worker.shared;
         let take = || {
+            if self.sessions.borrow().len() >= shared.udp.each {
+                return None;
+            }
             let _descriptor = shared.descriptors.clone().try_acquire_owned().ok()?;
             let _counted = Counted::new(shared, self.worker.index, port)?;
             Some(session::Room { _counted, _descriptor })

@@ -31,9 +31,20 @@ pub(crate) struct Session {
     pub(crate) checked: Cell<u64>,
     /// The last datagram, while the task has not answered since.
     unanswered: RefCell<Vec<u8>>,
+    standing: Cell<Standing>,
     /// Ends the reading of answers.
     reader: RefCell<Option<AbortHandle>>,
     room: RefCell<Option<Room>>,
+}
+
+/// What is known of a client: whoever gives a false source gets no answer to go on from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    New,
+    /// Its task has answered.
+    Answered,
+    /// It has sent something since.
+    Proven,
 }
 
 /// What a session holds of what is limited.
@@ -61,6 +72,7 @@ impl Session {
             seat,
             checked: Cell::new(version),
             unanswered: RefCell::default(),
+            standing: Cell::new(Standing::New),
             reader: RefCell::default(),
             room: RefCell::new(Some(room)),
         }))
@@ -93,8 +105,21 @@ impl Session {
         false
     }
 
+    /// Whether the client, which has just sent something, is thereby proven to be there; says so
+    /// once.
+    pub(crate) fn proves(&self) -> bool {
+        let proves = self.standing.get() == Standing::Answered;
+        if proves {
+            self.standing.set(Standing::Proven);
+        }
+        proves
+    }
+
     /// The task has answered.
     pub(crate) fn answered(&self) {
+        if self.standing.get() == Standing::New {
+            self.standing.set(Standing::Answered);
+        }
         let mut kept = self.unanswered.borrow_mut();
         if !kept.is_empty() {
             *kept = Vec::new();

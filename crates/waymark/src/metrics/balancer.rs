@@ -105,6 +105,12 @@ fn totals(out: &mut String, proxy: &Proxy) {
         ("waymark_proxy_connections", "Connections open over all ports.", totals.connections),
         ("waymark_proxy_max_connections", "The most that may be open.", totals.max_connections),
         ("waymark_proxy_udp_sessions", "UDP sessions.", totals.udp_sessions),
+        ("waymark_proxy_max_udp_sessions", "The most that may be.", totals.max_udp_sessions),
+        (
+            "waymark_proxy_max_udp_service_sessions",
+            "UDP sessions that one service may have.",
+            totals.max_udp_service_sessions,
+        ),
     ] {
         Family::gauge(out, name, help).sample("", n);
     }

@@ -500,8 +500,16 @@ settings! {
         /// How long a UDP session lives without a datagram.
         udp_timeout: Duration = Text("30s"), "TIME";
 
-        /// UDP sessions; one more takes the place of the one that is idle for longest.
+        /// UDP sessions of all services; at most half of the balancer's open files.
+        ///
+        /// One more takes the place of another one of its service.
         udp_sessions: Count<1, 1_000_000> = Text("65536"), "N";
+
+        /// UDP sessions of one service; one more takes the place of the one idle for longest.
+        ///
+        /// Those of clients that went on after an answer stay longest. Where open files are too few
+        /// for `udp-sessions`, this shrinks with it.
+        udp_service_sessions: Count<1, 1_000_000> = Text("16384"), "N";
     }
     "Access log" Both {
         /// Where a line for every request goes: `off`, `stdout`, or a file.
