@@ -108,9 +108,11 @@ pub struct AccessLog {
 /// What a line of the access log looks like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AccessLogFormat {
-    /// The Common Log Format of web servers.
+    /// The Common Log Format of web servers, with the service, the task and milliseconds behind.
     #[default]
     Common,
+    /// The Combined Log Format: `Referer` and `User-Agent` behind the common one, nothing else.
+    Combined,
     /// One JSON object a line.
     Json,
 }

@@ -154,6 +154,13 @@ impl Proxy {
         self.shared.http_counters.totals(dropped)
     }
 
+    /// Has the access log's file opened anew, as after it was renamed.
+    pub fn reopen_access_log(&self) {
+        if let Some(log) = &self.shared.access_log {
+            log.reopen();
+        }
+    }
+
     /// What happened on HTTP/2 connections.
     pub fn http2(&self) -> &Http2Counters {
         &self.shared.h2

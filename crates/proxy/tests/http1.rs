@@ -333,6 +333,43 @@ async fn every_request_has_a_line_in_the_log() {
 }
 
 #[tokio::test]
+async fn an_upgraded_request_has_its_line_at_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("access.log");
+    let log = AccessLog { file: Some(file.clone()), format: AccessLogFormat::Json };
+    const AGREED: &str =
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n";
+    let task = Recorder::start(|came| {
+        Some(if came.starts_with(b"GET") { AGREED.into() } else { came.to_vec() })
+    })
+    .await;
+    let web =
+        Web::with(ProxyConfig { access_log: Some(log), ..config() }, &[], &[task.address]).await;
+    let mut client = web.dial().await;
+    let ask = b"GET /up HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n";
+    client.write_all(ask).await.unwrap();
+    let head = read_answer(&mut client).await;
+    assert_eq!(status(&head), 101);
+    let since = std::time::Instant::now();
+    // Another request is over meanwhile, so its line is there before.
+    web.ask(b"GET /other HTTP/1.1\r\nHost: nobody\r\nConnection: close\r\n\r\n").await;
+    client.write_all(&[b'x'; 1000]).await.unwrap();
+    soon("an echo", client.read_exact(&mut [0; 1000])).await.unwrap();
+    let lines = || std::fs::read_to_string(&file).unwrap_or_default();
+    eventually("the other's line", || lines().contains("/other")).await;
+    assert!(!lines().contains("/up"), "{}", lines());
+    let open_for = since.elapsed();
+    drop(client);
+    eventually("its line", || lines().contains("/up")).await;
+    let text = lines();
+    let line = text.lines().find(|line| line.contains("/up")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!((&line["status"], &line["bytesIn"]), (&101.into(), &1000.into()), "{line}");
+    assert_eq!(line["bytesOut"], head.len() + 1000, "{line}");
+    assert!(line["milliseconds"].as_f64().unwrap() >= open_for.as_secs_f64() * 1000.0, "{line}");
+}
+
+#[tokio::test]
 async fn a_stop_ends_kept_connections_and_lets_requests_finish() {
     let task = Recorder::start(answered_at_once(OK)).await;
     let web = Web::start(&[task.address]).await;

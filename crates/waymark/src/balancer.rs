@@ -86,6 +86,7 @@ fn access_log(s: &Settings) -> Option<waymark_proxy::AccessLog> {
     };
     let format = match s.access_log_format {
         traffic::AccessLogFormat::Common => AccessLogFormat::Common,
+        traffic::AccessLogFormat::Combined => AccessLogFormat::Combined,
         traffic::AccessLogFormat::Json => AccessLogFormat::Json,
     };
     Some(waymark_proxy::AccessLog { file, format })

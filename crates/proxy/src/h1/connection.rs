@@ -71,9 +71,14 @@ pub(crate) async fn serve<S: ClientIo>(worker: Rc<Worker>, io: S, prefix: Vec<u8
                     let Connection { worker, client, conn, .. } = connection;
                     let idle = idle.unwrap_or(worker.shared.config.idle_timeout);
                     let (io, early) = (client.io, client.pending);
-                    Box::pin(l4::relay(&worker, &conn.port, io, server, early, idle)).await;
+                    job.bytes_in += early.len() as u64;
+                    let relay = l4::relay(&worker, &conn.port, io, server, early, idle);
+                    let moved = Box::pin(relay).await;
                     // After the sockets: who sees the task unused must find no connection to it.
-                    return drop(seat);
+                    drop(seat);
+                    job.bytes_in += moved.bytes_in;
+                    job.bytes_out += moved.bytes_out;
+                    return job.end(&worker.shared, Instant::now(), "");
                 }
             },
         };

@@ -153,6 +153,11 @@ fn finish<S: ClientIo>(connection: &mut Connection<S>, job: &mut Job, outcome: O
             job.finish(&shared, now, &answer.reason);
             Outcome::Answer(answer, keep && job.keep_alive && job.body.is_done())
         }
+        // What was agreed on goes on: its bytes and its line follow at its end.
+        outcome @ Outcome::Upgraded(..) => {
+            job.count_answer(now);
+            outcome
+        }
         outcome => {
             job.finish(&shared, now, "");
             connection.next(now);

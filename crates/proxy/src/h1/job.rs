@@ -101,12 +101,22 @@ impl Job {
 
     /// Counts it at its pool, and logs it. `reason`: why Waymark answered itself.
     pub(crate) fn finish(&mut self, shared: &Shared, now: Instant, reason: &str) {
-        let duration = now - self.started;
+        self.count_answer(now);
+        self.end(shared, now, reason);
+    }
+
+    /// Counts its answer, of which the head at least has gone out.
+    pub(crate) fn count_answer(&self, now: Instant) {
         let counters = &self.pool.counters;
-        counters.latency.count(duration);
+        counters.latency.count(now - self.started);
         if let Some(class) = counters.requests.get(usize::from(self.status / 100)) {
             class.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Counts its bytes, and logs it: nothing of it moves any more.
+    pub(crate) fn end(&mut self, shared: &Shared, now: Instant, reason: &str) {
+        let counters = &self.pool.counters;
         counters.bytes_in.fetch_add(self.bytes_in, Relaxed);
         counters.bytes_out.fetch_add(self.bytes_out, Relaxed);
         if let (Some(log), Some(begun)) = (&shared.access_log, self.log.take()) {
@@ -116,7 +126,7 @@ impl Job {
                     status: self.status,
                     bytes_in: self.bytes_in,
                     bytes_out: self.bytes_out,
-                    duration,
+                    duration: now - self.started,
                     service: &self.pool.name,
                     task: self.task,
                     reason,

@@ -1,15 +1,17 @@
-//! A line for every request, in the Common Log Format with a little more or as JSON, to standard output or a file.
+//! A line for every request, in the Common Log Format with a little more, in the Combined one, or as
+//! JSON, to standard output or a file. A request has its line when it is over: an upgraded one, or a
+//! stream, when its last byte has gone.
 //!
 //! Workers append lines to one bounded buffer; a thread of its own writes them, some at a time. When
 //! it cannot keep up, lines are dropped and counted, never requests delayed. A file that was renamed
-//! or removed (logrotate) is opened anew within a second.
+//! or removed (logrotate) is opened anew within a second, or when told so.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -46,6 +48,8 @@ pub(crate) struct AccessLog {
     waiting: Mutex<Vec<u8>>,
     filled: Condvar,
     dropped: AtomicU64,
+    /// The file is to be opened anew before the next line.
+    reopen: AtomicBool,
 }
 
 /// A request, when its head has come.
@@ -65,6 +69,8 @@ pub(crate) struct Asked<'a> {
 #[derive(Debug)]
 pub(crate) struct Begun {
     line: Vec<u8>,
+    /// What comes behind the status and the bytes.
+    tail: Vec<u8>,
 }
 
 /// A request that is over.
@@ -90,6 +96,7 @@ impl AccessLog {
             waiting: Mutex::default(),
             filled: Condvar::new(),
             dropped: AtomicU64::new(0),
+            reopen: AtomicBool::new(false),
         });
         let (lines, sink) = (Arc::downgrade(&log), Sink::new(settings.file.clone()));
         thread::Builder::new().name("access-log".into()).spawn(move || write_all(&lines, sink))?;
@@ -101,16 +108,26 @@ impl AccessLog {
         self.dropped.load(Relaxed)
     }
 
+    /// Has the file opened anew: what is written from now on goes to the one that has its name.
+    pub(crate) fn reopen(&self) {
+        self.reopen.store(true, Relaxed);
+    }
+
     /// Begins a line.
     pub(crate) fn begin(&self, asked: &Asked<'_>) -> Box<Begun> {
-        let mut line = Vec::with_capacity(256);
+        let (mut line, mut tail) = (Vec::with_capacity(256), Vec::new());
         let now = OffsetDateTime::now_utc();
         // Writing to memory does not fail.
         let _ = match self.format {
             Format::Common => begin_common(&mut line, asked, now),
+            Format::Combined => {
+                write_quoted(&mut tail, asked.referer);
+                write_quoted(&mut tail, asked.user_agent);
+                begin_common(&mut line, asked, now)
+            }
             Format::Json => begin_json(&mut line, asked, now),
         };
-        Box::new(Begun { line })
+        Box::new(Begun { line, tail })
     }
 
     /// Ends it.
@@ -118,6 +135,7 @@ impl AccessLog {
         let mut line = begun.line.clone();
         let _ = match self.format {
             Format::Common => end_common(&mut line, ended),
+            Format::Combined => end_combined(&mut line, ended, &begun.tail),
             Format::Json => end_json(&mut line, ended),
         };
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,6 +166,9 @@ fn write_all(log: &Weak<AccessLog>, mut sink: Sink) {
     // When the log is gone, what it held at last has been taken: nobody can add to it any more.
     while let Some(log) = log.upgrade() {
         let lines = log.take();
+        if log.reopen.swap(false, Relaxed) {
+            sink.file = None;
+        }
         if !lines.is_empty() && !sink.write(&lines) {
             let count = memchr::memchr_iter(b'\n', &lines).count();
             log.dropped.fetch_add(count as u64, Relaxed);
@@ -206,19 +227,42 @@ fn is_at(file: &File, path: &Path) -> bool {
 fn begin_common(line: &mut Vec<u8>, asked: &Asked<'_>, now: OffsetDateTime) -> io::Result<()> {
     let time = now.format(CLF_TIME).unwrap_or_default();
     write!(line, "{} - - [{time}] \"{} ", asked.source.to_canonical(), asked.method)?;
-    for byte in cut(asked.target.as_bytes()) {
-        match byte {
-            b'"' | b'\\' => write!(line, "\\x{byte:02X}")?,
-            0x20..0x7f => line.push(*byte),
-            _ => write!(line, "\\x{byte:02X}")?,
-        }
-    }
+    write_escaped(line, asked.target.as_bytes());
     write!(line, " {}\"", asked.protocol)
 }
 
-/// Status and bytes, as everywhere; then the service, the task, and milliseconds.
+/// What a client sent, so that it can neither end the quotes nor the line (as nginx writes it).
+fn write_escaped(line: &mut Vec<u8>, text: &[u8]) {
+    for byte in cut(text) {
+        match byte {
+            0x20..0x7f if !matches!(byte, b'"' | b'\\') => line.push(*byte),
+            // Writing to memory does not fail.
+            _ => drop(write!(line, "\\x{byte:02X}")),
+        }
+    }
+}
+
+fn write_quoted(line: &mut Vec<u8>, text: Option<&[u8]>) {
+    line.extend_from_slice(b" \"");
+    write_escaped(line, text.unwrap_or(b"-"));
+    line.push(b'"');
+}
+
+/// Status and bytes, as everywhere.
+fn end_plain(line: &mut Vec<u8>, ended: &Ended<'_>) -> io::Result<()> {
+    write!(line, " {} {}", or_dash(ended.status), or_dash(ended.bytes_out))
+}
+
+/// Then where the client came from and what it is, and nothing else: the format is a fixed one.
+fn end_combined(line: &mut Vec<u8>, ended: &Ended<'_>, tail: &[u8]) -> io::Result<()> {
+    end_plain(line, ended)?;
+    line.extend_from_slice(tail);
+    writeln!(line)
+}
+
+/// Then the service, the task, and milliseconds.
 fn end_common(line: &mut Vec<u8>, ended: &Ended<'_>) -> io::Result<()> {
-    write!(line, " {} {}", or_dash(ended.status), or_dash(ended.bytes_out))?;
+    end_plain(line, ended)?;
     let service = if ended.service.is_empty() { "-" } else { ended.service };
     let task = ended.task.map_or_else(|| "-".to_owned(), |task| task.to_string());
     writeln!(line, " {service} {task} {:.3}", ended.duration.as_secs_f64() * 1000.0)
@@ -333,6 +377,36 @@ mod tests {
             thread::sleep(Duration::from_millis(20));
         }
         assert_eq!(log.dropped(), 0);
+    }
+
+    #[test]
+    fn a_combined_line_is_what_its_readers_expect() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("access.log");
+        let log = log(Format::Combined, &file);
+        log.end(&log.begin(&ASKED), &ENDED);
+        log.end(&log.begin(&Asked { referer: Some(b"http://b/\""), ..ASKED }), &ENDED);
+        let text = wait_for(&file, |text| text.lines().count() == 2);
+        let ends: Vec<&str> =
+            text.lines().filter_map(|line| line.split("HTTP/1.1").nth(1)).collect();
+        let agent = r#""curl\xFF\x0A""#;
+        let expected =
+            [format!(r#"" 200 42 "-" {agent}"#), format!(r#"" 200 42 "http://b/\x22" {agent}"#)];
+        assert_eq!(ends, expected);
+    }
+
+    #[test]
+    fn a_file_is_opened_anew_when_told_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, old) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
+        let log = log(Format::Common, &file);
+        log.end(&log.begin(&ASKED), &ENDED);
+        wait_for(&file, |text| text.ends_with('\n'));
+        std::fs::rename(&file, &old).unwrap();
+        log.reopen();
+        log.end(&log.begin(&ASKED), &ENDED);
+        wait_for(&file, |text| text.lines().count() == 1);
+        assert_eq!(std::fs::read_to_string(&old).unwrap().lines().count(), 1);
     }
 
     #[test]

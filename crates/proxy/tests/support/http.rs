@@ -108,7 +108,7 @@ fn is_whole(answer: &[u8]) -> bool {
     let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
     match length.and_then(|length| length.parse::<usize>().ok()) {
         Some(length) => body.len() >= length,
-        None => head.starts_with("HTTP/1.1 204"),
+        None => head.starts_with("HTTP/1.1 204") || head.starts_with("HTTP/1.1 101"),
     }
 }
 

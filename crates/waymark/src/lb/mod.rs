@@ -154,7 +154,7 @@ impl Prepared {
 /// What a signal asks for, as with marathon-lb.
 #[derive(Clone, Copy, Debug)]
 enum Command {
-    /// SIGHUP: fetch everything again.
+    /// SIGHUP: fetch everything again, and open the access log anew.
     Refresh,
     /// SIGUSR1: read certificates again.
     ReloadCertificates,

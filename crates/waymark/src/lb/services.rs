@@ -99,7 +99,10 @@ impl Services {
     /// Does what a signal asks for.
     pub fn obey(&self, command: Command) {
         match command {
-            Command::Refresh => self.refresh.notify_one(),
+            Command::Refresh => {
+                self.refresh.notify_one();
+                self.proxy.reopen_access_log();
+            }
             Command::ReloadCertificates => self.proxy.certificates().reload(),
         }
     }

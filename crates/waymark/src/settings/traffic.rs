@@ -228,10 +228,12 @@ choice! {
     AccessLogFormat {
         /// As web servers write them, with the service, the task and times behind.
         Common = "common",
+        /// As web servers write them, with `Referer` and `User-Agent` behind.
+        Combined = "combined",
         /// One JSON object a line.
         Json = "json",
     }
-    "`common` or `json`"
+    "`common`, `combined` or `json`"
 }
 
 #[cfg(test)]
