@@ -26,7 +26,7 @@ use crate::route::{
     self, Affinity, Explanation, Exposure, Front, Notices, RouteTable, TableBuilder,
 };
 use crate::stats::{PortStats, Totals, listener_stats, port_stats, udp_stats};
-use crate::tls::Certificates;
+use crate::tls::{AuthoritiesStatus, Certificates};
 use crate::usage::Usage;
 use crate::worker::{Accepted, Shared, Worker};
 
@@ -146,6 +146,11 @@ impl Proxy {
     /// The certificates: their status, a reload, what happened in handshakes.
     pub fn certificates(&self) -> &Arc<Certificates> {
         &self.shared.certificates
+    }
+
+    /// The files of authorities by which tasks are verified, as far as they were used.
+    pub fn authorities(&self) -> Vec<AuthoritiesStatus> {
+        self.shared.connectors.status()
     }
 
     /// Requests that met no service, and what else is counted for all of them together.

@@ -4,6 +4,7 @@
 //! A [`Seat`] is taken when an endpoint is picked and given back when the connection or request it
 //! stands for has ended; while it exists the task counts as used. This is what a drain waits for.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sha1::{Digest, Sha1};
-use waymark_model::{TaskEntry, TaskId};
+use waymark_model::{Agent, TaskEntry, TaskId};
 
 use crate::balance::Key;
 use crate::route::PoolState;
@@ -39,6 +40,8 @@ pub struct Endpoint {
     pub address: SocketAddr,
     /// `host_ip_port`, marathon-lb's name of the server: the same on every balancer.
     pub server: String,
+    /// Whose address it has; `None` = it has one of its own.
+    agent: Option<Arc<Agent>>,
     /// What happened at it, since it exists.
     pub counters: EndpointCounters,
     sticky: [u8; 10],
@@ -88,6 +91,15 @@ impl Endpoint {
     /// Connections or requests that are open or being opened.
     pub fn active(&self) -> u32 {
         self.active.load(SeqCst)
+    }
+
+    /// The host under which Marathon names the task; the address where the task has one of its own
+    /// (a container's network), which is nobody's name.
+    pub fn host(&self) -> Cow<'_, str> {
+        match &self.agent {
+            Some(agent) => agent.hostname.as_str().into(),
+            None => self.address.ip().to_string().into(),
+        }
     }
 
     /// The value of a sticky cookie that leads here: the first ten hexadecimal digits of SHA-1 of
@@ -255,6 +267,7 @@ impl Usage {
             sticky: sticky_value(&server),
             number: Key::of(server.as_bytes()).number(),
             server,
+            agent: (task.agent.address == address.ip()).then(|| task.agent.clone()),
             active: AtomicU32::new(0),
             failures: AtomicU32::new(0),
             ejected_until: AtomicU64::new(0),

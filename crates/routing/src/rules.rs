@@ -334,7 +334,7 @@ pub struct BackendTls {
     pub insecure: bool,
     /// Who must have signed it; `None` = the system's authorities.
     pub ca: Option<PathBuf>,
-    /// The name it must have; `None` = the task's host name.
+    /// The name it must have; `None` = the host that Marathon names for the task.
     pub server_name: Option<String>,
 }
 

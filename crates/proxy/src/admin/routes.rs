@@ -207,18 +207,22 @@ pub(super) fn quarantine(table: &RouteTable) -> Value {
     json!({ "quarantined": quarantined, "unapplied": unapplied, "displaced": displaced })
 }
 
+fn state_word(state: CertificateState) -> &'static str {
+    match state {
+        CertificateState::Served => "served",
+        CertificateState::Kept => "kept",
+        CertificateState::Refused => "refused",
+        CertificateState::SelfSigned => "self-signed",
+    }
+}
+
 /// `/v1/certificates`
 pub(super) fn certificates(proxy: &Proxy) -> Value {
     let certificates = proxy.certificates();
     let describe = |certificate: &CertificateStatus| {
         json!({
             "file": certificate.file.display().to_string(),
-            "state": match certificate.state {
-                CertificateState::Served => "served",
-                CertificateState::Kept => "kept",
-                CertificateState::Refused => "refused",
-                CertificateState::SelfSigned => "self-signed",
-            },
+            "state": state_word(certificate.state),
             "reason": certificate.reason,
             "names": certificate.names,
             "notBefore": certificate.not_before,
@@ -226,9 +230,17 @@ pub(super) fn certificates(proxy: &Proxy) -> Value {
         })
     };
     let list: Vec<Value> = certificates.status().iter().map(describe).collect();
+    let authorities = proxy.authorities().into_iter().map(|authorities| {
+        json!({
+            "file": authorities.file.display().to_string(),
+            "state": state_word(authorities.state),
+            "reason": authorities.reason,
+        })
+    });
     let stats = certificates.stats();
     json!({
         "certificates": list,
+        "authorities": authorities.collect::<Vec<Value>>(),
         "handshakes": { "full": stats.full, "resumed": stats.resumed, "active": stats.active },
     })
 }

@@ -198,7 +198,7 @@ async fn attempt<S: ClientIo>(
             Err(error) => not_opened(seat, &error),
         };
     }
-    let opening = Opening { address: endpoint.address, backend, client, alpn: ALPN_H1, limit };
+    let opening = Opening { endpoint, backend, client, alpn: ALPN_H1, limit };
     let opened = Box::pin(upstream::open(&worker, &opening)).await;
     match opened {
         Ok(mut server) => {
@@ -212,18 +212,11 @@ async fn attempt<S: ClientIo>(
 /// What follows from a connection that could not be opened.
 fn not_opened(seat: Seat, error: &DialError) -> Attempt {
     debug!(task = %seat.endpoint().address, %error, "a task cannot be reached");
+    let answer = error.answer();
     match error {
-        DialError::Task(_) => {
-            let answer = Answer::unavailable("no task takes the connection");
-            Attempt::NotConnected(seat, true, answer)
-        }
-        DialError::Path(_) => {
-            Attempt::NotConnected(seat, false, Answer::unavailable("no way to the task"))
-        }
-        DialError::Here(_) => {
-            let answer = Answer::unavailable("no connection can be opened");
-            Attempt::Done(Outcome::Answer(answer, true))
-        }
+        DialError::Task(_) => Attempt::NotConnected(seat, true, answer),
+        DialError::Path(_) => Attempt::NotConnected(seat, false, answer),
+        DialError::Here(_) | DialError::Rules(_) => Attempt::Done(Outcome::Answer(answer, true)),
     }
 }
 

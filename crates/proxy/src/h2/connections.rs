@@ -45,7 +45,7 @@ const ALPN_H2: &[&[u8]] = &[b"h2"];
 impl Way<'_> {
     async fn open(&self, worker: &Worker) -> Result<Stream, DialError> {
         let opening = Opening {
-            address: self.endpoint.address,
+            endpoint: self.endpoint,
             backend: self.backend,
             client: self.client,
             alpn: ALPN_H2,

@@ -175,7 +175,7 @@ async fn open(
     limit: Duration,
 ) -> Result<Stream, DialError> {
     let opening = Opening {
-        address: endpoint.address,
+        endpoint,
         backend: &job.pool.rules.backend,
         client: Addresses { source: job.source, destination: job.destination },
         alpn: ALPN_H1,
@@ -302,16 +302,11 @@ fn judge(worker: &Worker, job: &Job, client: &Client, seat: &Seat, failed: Faile
             return Attempt::End(End::Answer(Answer::new(502, "the task takes no WebSocket")));
         }
         Failed::Dial(error) => {
+            let answer = error.answer();
             return match error {
-                DialError::Task(_) => {
-                    Attempt::NotTaken(true, Answer::unavailable("no task takes the connection"))
-                }
-                DialError::Path(_) => {
-                    Attempt::NotTaken(false, Answer::unavailable("no way to the task"))
-                }
-                DialError::Here(_) => {
-                    Attempt::End(End::Answer(Answer::unavailable("no connection can be opened")))
-                }
+                DialError::Task(_) => Attempt::NotTaken(true, answer),
+                DialError::Path(_) => Attempt::NotTaken(false, answer),
+                DialError::Here(_) | DialError::Rules(_) => Attempt::End(End::Answer(answer)),
             };
         }
     };

@@ -32,7 +32,7 @@ pub(crate) async fn connect(
             count(&port.counters.retries);
         }
         let opening = Opening {
-            address: seat.endpoint().address,
+            endpoint: seat.endpoint(),
             backend: &pool.rules.backend,
             client: Addresses { source: conn.source, destination: conn.local },
             alpn: &[],
@@ -40,7 +40,7 @@ pub(crate) async fn connect(
         };
         let backend = opening.backend;
         let opened = match backend.tls.is_none() && backend.send_proxy.is_none() {
-            true => dial(opening.address, opening.limit).await.map(Stream::Plain),
+            true => dial(opening.endpoint.address, opening.limit).await.map(Stream::Plain),
             // Boxed: a plain connection does not carry the space of a handshake all its life.
             false => Box::pin(open(worker, &opening)).await,
         };
@@ -55,7 +55,7 @@ pub(crate) async fn connect(
                 match error {
                     DialError::Task(_) => search.connect_failed(seat, true)?,
                     DialError::Path(_) => search.connect_failed(seat, false)?,
-                    DialError::Here(_) => return Err(Refusal::Failed),
+                    DialError::Here(_) | DialError::Rules(_) => return Err(Refusal::Failed),
                 }
             }
         }

@@ -39,7 +39,7 @@ use crate::listen::Conn;
 use crate::worker::Worker;
 
 pub use bundle::Algorithm;
-pub use client::{ConnectorError, Connectors, server_name};
+pub use client::{AuthoritiesStatus, ConnectorError, Connectors, server_name};
 pub use ledger::{CertificateState, CertificateStatus};
 pub use prefixed::Prefixed;
 pub use server::{HandshakeError, Protocol, Secured, Terminator, TlsStats};

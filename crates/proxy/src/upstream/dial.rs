@@ -12,6 +12,9 @@ use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use crate::http::local::Answer;
+use crate::tls::ConnectorError;
+
 /// Why there is no connection.
 #[derive(Debug, Error)]
 pub(crate) enum DialError {
@@ -24,6 +27,21 @@ pub(crate) enum DialError {
     /// This machine or process can open none.
     #[error("no connection can be opened: {0}")]
     Here(io::Error),
+    /// What the service says about TLS with its tasks cannot be followed: another task is no help.
+    #[error("no connection can be begun: {0}")]
+    Rules(ConnectorError),
+}
+
+impl DialError {
+    /// What a client is told if no other task does better.
+    pub(crate) fn answer(&self) -> Answer {
+        Answer::unavailable(match self {
+            DialError::Task(_) => "no task takes the connection",
+            DialError::Path(_) => "no way to the task",
+            DialError::Here(_) => "no connection can be opened",
+            DialError::Rules(_) => "the authorities of the tasks' certificates cannot be read",
+        })
+    }
 }
 
 impl From<io::Error> for DialError {

@@ -2,7 +2,6 @@
 //! encrypted.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -14,6 +13,7 @@ use waymark_routing::{Backend, BackendTls};
 use super::{DialError, Stream, dial};
 use crate::proxy_protocol::{self, Addresses};
 use crate::tls::server_name;
+use crate::usage::Endpoint;
 use crate::worker::Worker;
 
 /// HTTP/1.1, as TLS names it (RFC 7301).
@@ -23,7 +23,7 @@ pub(crate) const ALPN_H1: &[&[u8]] = &[b"http/1.1"];
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Opening<'a> {
     /// The task.
-    pub(crate) address: SocketAddr,
+    pub(crate) endpoint: &'a Endpoint,
     /// How tasks of its pool are spoken to.
     pub(crate) backend: &'a Backend,
     /// The client and where it connected to, for the PROXY header.
@@ -37,7 +37,7 @@ pub(crate) struct Opening<'a> {
 /// Opens it. The time-out counts as the task's fault, and so does what is wrong with its TLS.
 pub(crate) async fn open(worker: &Worker, opening: &Opening<'_>) -> Result<Stream, DialError> {
     let deadline = Instant::now() + opening.limit;
-    let mut stream = dial(opening.address, opening.limit).await?;
+    let mut stream = dial(opening.endpoint.address, opening.limit).await?;
     let late = |_| DialError::Task(io::ErrorKind::TimedOut.into());
     if let Some(version) = opening.backend.send_proxy {
         let header = proxy_protocol::write(version, opening.client);
@@ -52,17 +52,17 @@ pub(crate) async fn open(worker: &Worker, opening: &Opening<'_>) -> Result<Strea
     }
 }
 
-/// Shakes hands with the task. A task is known by its address unless a label names it.
+/// Shakes hands with the task. A task is known by its host unless a label names it.
 async fn secure(
     worker: &Worker,
     opening: &Opening<'_>,
     tls: &BackendTls,
     stream: TcpStream,
 ) -> Result<Stream, DialError> {
-    let now = std::time::Instant::now();
-    let refused = |error: crate::tls::ConnectorError| DialError::Task(io::Error::other(error));
-    let config = worker.shared.connectors.connector(tls, opening.alpn, now).map_err(refused)?;
-    let name = server_name(tls, &opening.address.ip().to_string()).map_err(refused)?;
-    let stream = TlsConnector::from(config).connect(name, stream).await.map_err(DialError::Task)?;
-    Ok(Stream::Tls(Box::new(stream)))
+    let connectors = &worker.shared.connectors;
+    let config = connectors.connector(tls, opening.alpn, Instant::now().into_std()).await;
+    let name = server_name(tls, &opening.endpoint.host());
+    let name = name.map_err(|error| DialError::Path(io::Error::other(error)))?;
+    let connecting = TlsConnector::from(config.map_err(DialError::Rules)?).connect(name, stream);
+    Ok(Stream::Tls(Box::new(connecting.await.map_err(DialError::Task)?)))
 }

@@ -198,7 +198,9 @@ pub(super) const PORT: &[Label] = &[
         "`off`",
         Need::Stream,
         |d, v| upstream::tls(v).map(|tls| d.tls = tls),
-        "Tasks are spoken to over TLS. Their certificates are verified, unless `insecure`.",
+        "Tasks are spoken to over TLS. Their certificates are verified, unless `insecure`: they must be for the host \
+         that Marathon names for the task (for its address, if the task or the host has no other name), or for \
+         `WAYMARK_n_BACKEND_SERVER_NAME`.",
     ),
     port(
         "BACKEND_CA",
@@ -206,12 +208,13 @@ pub(super) const PORT: &[Label] = &[
         "the system's authorities",
         Need::BackendTls,
         |d, v| upstream::file(v).map(|ca| d.ca = Some(ca)),
-        "Who must have signed the tasks' certificates.",
+        "Who must have signed the tasks' certificates. The file is watched; without one that can be read requests are \
+         answered 503.",
     ),
     port(
         "BACKEND_SERVER_NAME",
         "host name",
-        "the task's host name",
+        "the task's host, as Marathon names it",
         Need::BackendTls,
         |d, v| upstream::server_name(v).map(|name| d.server_name = Some(name)),
         "The name that is asked for, and that the tasks' certificates must have.",

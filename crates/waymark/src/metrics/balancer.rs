@@ -278,6 +278,12 @@ fn certificates(out: &mut String, proxy: &Proxy) {
         let served = matches!(file.state, CertificateState::Served | CertificateState::SelfSigned);
         family.sample(&file_label(&file.file), u64::from(served));
     }
+    let help = "1 for a file of authorities that tasks are verified by as it is.";
+    let mut family = Family::gauge(out, "waymark_task_authorities_served", help);
+    for file in proxy.authorities() {
+        let served = u64::from(file.state == CertificateState::Served);
+        family.sample(&file_label(&file.file), served);
+    }
     handshakes(out, &certificates.stats());
 }
 

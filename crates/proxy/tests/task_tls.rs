@@ -1,0 +1,144 @@
+//! TLS with tasks: which name their certificates must have, and authorities that cannot be read.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
+
+mod support;
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use support::config;
+use support::http::{Web, status, text};
+use support::{PATIENCE, task};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use waymark_model::{Agent, Readiness, TaskEntry};
+use waymark_proxy::tls::CertificateState;
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// A task that answers with the server name it was asked for, and who signed its certificate.
+struct Task {
+    address: SocketAddr,
+    authority: String,
+    folder: tempfile::TempDir,
+}
+
+impl Task {
+    /// Its certificate is for this name or address.
+    async fn start(name: &str) -> Task {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let name = stream.get_ref().1.server_name().unwrap_or("none").to_owned();
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n", name.len());
+                let answer = format!("{head}Connection: close\r\n\r\n{name}");
+                if stream.read(&mut [0; 4096]).await.is_ok() {
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                    let _ = stream.shutdown().await;
+                }
+            }
+        });
+        let (authority, folder) = (made.cert.pem(), tempfile::tempdir().unwrap());
+        Task { address, authority, folder }
+    }
+
+    fn ca(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// As the catalog has it: on a host with this name and address.
+    fn on(&self, hostname: &str, address: IpAddr) -> Arc<TaskEntry> {
+        let agent = Agent { id: "m-S0".into(), hostname: hostname.into(), address };
+        let entry = task("t", self.address, Readiness::Ready);
+        Arc::new(TaskEntry { agent: Arc::new(agent), ..TaskEntry::clone(&entry) })
+    }
+}
+
+fn labels(ca: &Path) -> [(&str, &str); 2] {
+    [("WAYMARK_0_BACKEND_TLS", "on"), ("WAYMARK_0_BACKEND_CA", ca.to_str().unwrap())]
+}
+
+/// Status and body through the load balancer.
+async fn ask(web: &Web) -> (u16, String) {
+    let answer = web.ask(GET).await;
+    let text = text(&answer);
+    (status(&answer), text.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned())
+}
+
+#[tokio::test]
+async fn a_task_is_verified_by_the_host_that_marathon_names() {
+    let here: IpAddr = Ipv4Addr::LOCALHOST.into();
+    let elsewhere: IpAddr = Ipv4Addr::new(192, 0, 2, 1).into();
+    let mut web = Web::start(&[]).await;
+    // The certificate's name, the host's, the host's address; and the server name that is sent.
+    for (certificate, hostname, address, asked) in [
+        ("agent-1.example", "agent-1.example", here, Some("agent-1.example")),
+        ("agent-1.example", "agent-2.example", here, None),
+        ("127.0.0.1", "agent-1.example", here, None),
+        ("127.0.0.1", "127.0.0.1", here, Some("none")),
+        ("127.0.0.1", "agent-1.example", elsewhere, Some("none")),
+        ("agent-1.example", "agent-1.example", elsewhere, None),
+    ] {
+        let task = Task::start(certificate).await;
+        fs::write(task.ca(), &task.authority).unwrap();
+        web.publish_tasks(&labels(&task.ca()), vec![task.on(hostname, address)]).await;
+        let (status, body) = ask(&web).await;
+        let expected = asked.map_or((503, None), |name| (200, Some(name)));
+        assert_eq!(
+            (status, asked.map(|_| body.as_str())),
+            expected,
+            "{certificate} on {hostname} ({address}): {body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_missing_file_of_authorities_is_told_and_waited_for() {
+    let task = Task::start("localhost").await;
+    let ca = task.ca();
+    let config = waymark_proxy::ProxyConfig { hold: PATIENCE, ..config() };
+    let web = Web::with(config, &labels(&ca), &[task.address]).await;
+    let (status, body) = ask(&web).await;
+    assert_eq!(status, 503);
+    assert!(body.contains("authorities") && !body.contains("ca.pem"), "{body}");
+    let files = web.proxy.authorities();
+    assert_eq!((files.len(), &files[0].file), (1, &ca));
+    assert_eq!(files[0].state, CertificateState::Refused);
+    assert!(files[0].reason.as_deref().unwrap().contains("ca.pem"), "{files:?}");
+    let errors = web.proxy.table().app("/web").unwrap().candidates[0]
+        .endpoint
+        .counters
+        .connect_errors
+        .load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(errors, 0, "the task is not to blame");
+
+    fs::write(&ca, &task.authority).unwrap();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        match ask(&web).await {
+            (200, name) => break assert_eq!(name, "localhost"),
+            (status, body) => assert!(std::time::Instant::now() < deadline, "{status} {body}"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    assert_eq!(web.proxy.authorities()[0].state, CertificateState::Served);
+}
