@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A task is checked by its app's check of the port (`healthChecks`), at its own address or where
-//! `HAPROXY_n_BACKEND_HEALTHCHECK_PORT_INDEX` says, as marathon-lb has HAProxy do; commands cannot be
-//! run from here. A task whose check fails is tried last: what is found here never empties a pool.
+//! `HAPROXY_n_BACKEND_HEALTHCHECK_PORT_INDEX` says, as marathon-lb has HAProxy do, and as often as the
+//! settings or `WAYMARK_n_CHECK_*` say; commands cannot be run from here. A task whose check fails is tried last: what is found here never empties a pool.
 //! Nothing here is told to the control plane.
 
 use std::collections::HashMap;
@@ -25,6 +25,7 @@ use waymark_health::{
     Target,
 };
 use waymark_model::{CheckProtocol, HealthCheck, TaskId};
+use waymark_routing::Probe as Rules;
 
 use crate::config::ActiveChecks;
 use crate::route::{Candidate, Pool, PoolId, Reason, RouteTable};
@@ -70,8 +71,16 @@ struct Checks {
 /// One endpoint that is checked.
 struct Watched {
     endpoint: Arc<Endpoint>,
-    kind: ProbeKind,
+    how: How,
     name: TaskId,
+}
+
+/// How it is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct How {
+    kind: ProbeKind,
+    interval: Duration,
+    timeout: Duration,
 }
 
 struct Record {
@@ -131,11 +140,12 @@ impl Checks {
     fn follow_pool(&mut self, id: &PoolId, pool: Option<&Arc<Pool>>) {
         let mut had = self.pools.remove(id).unwrap_or_default();
         let mut has = Vec::new();
-        for (endpoint, kind) in pool.into_iter().flat_map(|pool| wanted(pool)) {
-            let same = |w: &Watched| Arc::ptr_eq(&w.endpoint, endpoint) && w.kind == kind;
+        let settings = self.settings;
+        for (endpoint, how) in pool.into_iter().flat_map(|pool| wanted(pool, &settings)) {
+            let same = |w: &Watched| Arc::ptr_eq(&w.endpoint, endpoint) && w.how == how;
             match had.iter().position(same) {
                 Some(at) => has.push(had.swap_remove(at)),
-                None => has.push(self.watch(endpoint, kind)),
+                None => has.push(self.watch(endpoint, how)),
             }
         }
         for gone in had {
@@ -148,22 +158,22 @@ impl Checks {
         }
     }
 
-    fn watch(&mut self, endpoint: &Arc<Endpoint>, kind: ProbeKind) -> Watched {
+    fn watch(&mut self, endpoint: &Arc<Endpoint>, how: How) -> Watched {
         self.last_name += 1;
         let name = TaskId::from_text(&self.last_name.to_string());
         let record = Record { endpoint: endpoint.clone(), streak: Streak::default() };
         self.records.insert(name.clone(), record);
         let probe = Probe {
             check: CheckId::Health(0),
-            kind: kind.clone(),
+            kind: how.kind.clone(),
             expect: Expectation::Usual { ignore_1xx: false },
-            interval: self.settings.interval,
-            timeout: self.settings.timeout,
+            interval: how.interval,
+            timeout: how.timeout,
             // The catalog calls it healthy, so there is no hurry.
             succeeded: true,
         };
         self.prober.watch(Target { task: name.clone(), probes: vec![probe] });
-        Watched { endpoint: endpoint.clone(), kind, name }
+        Watched { endpoint: endpoint.clone(), how, name }
     }
 
     fn record(&mut self, report: &ProbeReport) {
@@ -185,24 +195,30 @@ impl Checks {
 }
 
 /// The endpoints of a pool that can be checked, and how.
-fn wanted(pool: &Pool) -> impl Iterator<Item = (&Arc<Endpoint>, ProbeKind)> {
+fn wanted<'p>(
+    pool: &'p Pool,
+    settings: &ActiveChecks,
+) -> impl Iterator<Item = (&'p Arc<Endpoint>, How)> {
     let check = pool.check.as_ref().map(|check| &check.check);
     let used = |c: &&Candidate| matches!(c.withheld, None | Some(Reason::Unhealthy));
+    let rules = &pool.rules.probe;
+    let interval = rules.interval.unwrap_or(settings.interval);
+    let timeout = rules.timeout.unwrap_or(settings.timeout);
     check.into_iter().flat_map(move |check| {
-        pool.candidates.iter().filter(used).filter_map(|candidate| {
+        pool.candidates.iter().filter(used).filter_map(move |candidate| {
             let endpoint = &candidate.endpoint;
             let address = candidate.check_address.unwrap_or(endpoint.address);
-            Some((endpoint, kind(check, address)?))
+            Some((endpoint, How { kind: kind(check, rules, address)?, interval, timeout }))
         })
     })
 }
 
-fn kind(check: &HealthCheck, addr: SocketAddr) -> Option<ProbeKind> {
+fn kind(check: &HealthCheck, rules: &Rules, addr: SocketAddr) -> Option<ProbeKind> {
     use CheckProtocol::{Command, Http, Https, MesosHttp, MesosHttps, MesosTcp, Tcp};
-    let path = check.path.clone().unwrap_or_else(|| "/".to_owned());
+    let path = || rules.path.clone().or(check.path.clone()).unwrap_or_else(|| "/".to_owned());
     match check.protocol {
-        Http | MesosHttp => Some(ProbeKind::Http { addr, path, host: addr.to_string() }),
-        Https | MesosHttps => Some(ProbeKind::Https { addr, path, host: addr.to_string() }),
+        Http | MesosHttp => Some(ProbeKind::Http { addr, path: path(), host: addr.to_string() }),
+        Https | MesosHttps => Some(ProbeKind::Https { addr, path: path(), host: addr.to_string() }),
         Tcp | MesosTcp => Some(ProbeKind::Tcp { addr }),
         Command => None,
     }
@@ -243,11 +259,17 @@ mod tests {
 
     #[test]
     fn commands_are_not_checked_from_here() {
-        let address = SocketAddr::from(([10, 0, 0, 1], 80));
-        let of = |protocol| kind(&HealthCheck { protocol, ..HealthCheck::default() }, address);
-        assert_eq!(of(CheckProtocol::Command), None);
-        assert_eq!(of(CheckProtocol::MesosTcp), Some(ProbeKind::Tcp { addr: address }));
-        let Some(ProbeKind::Http { path, .. }) = of(CheckProtocol::Http) else { panic!("no kind") };
-        assert_eq!(path, "/");
+        let (address, rules) = (SocketAddr::from(([10, 0, 0, 1], 80)), Rules::default());
+        let by = |protocol, rules: &Rules| {
+            kind(&HealthCheck { protocol, ..HealthCheck::default() }, rules, address)
+        };
+        assert_eq!(by(CheckProtocol::Command, &rules), None);
+        assert_eq!(by(CheckProtocol::MesosTcp, &rules), Some(ProbeKind::Tcp { addr: address }));
+        let path = |rules: &Rules| match by(CheckProtocol::Http, rules) {
+            Some(ProbeKind::Http { path, .. }) => path,
+            kind => panic!("{kind:?}"),
+        };
+        assert_eq!(path(&rules), "/");
+        assert_eq!(path(&Rules { path: Some("/up".to_owned()), ..rules }), "/up");
     }
 }

@@ -5,11 +5,12 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use support::*;
 use waymark_model::{
-    AppEntry, CheckProtocol, HealthCheck, PortReference, Protocol, Readiness, Service,
+    AppEntry, CheckProtocol, HealthCheck, PortReference, Protocol, Readiness, Service, TaskEntry,
 };
 use waymark_proxy::route::{Affinity, Front, Headers, Request};
 use waymark_proxy::{ActiveChecks, ListenKey, ProxyConfig, Reason};
@@ -43,6 +44,46 @@ fn left_out(world: &World, port: u16) -> Vec<Option<Reason>> {
     explanation.candidates.into_iter().map(|candidate| candidate.left_out).collect()
 }
 
+/// An app with a check by TCP, these labels and these tasks.
+async fn publish(
+    world: &mut World,
+    port: u16,
+    labels: &[(&str, &str)],
+    tasks: Vec<Arc<TaskEntry>>,
+) {
+    let check = HealthCheck {
+        protocol: CheckProtocol::Tcp,
+        port: Some(PortReference::Index(0)),
+        ..HealthCheck::default()
+    };
+    let service =
+        Service { index: 0, port, protocol: Protocol::Tcp, name: None, labels: BTreeMap::new() };
+    let entry = AppEntry {
+        services: vec![service],
+        health_checks: vec![check],
+        labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        tasks,
+        ..AppEntry::new(app_id("/a"), "marathon")
+    };
+    let version = world.writer.publish([(app_id("/a"), Some(entry))]);
+    world.applied(version).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_says_how_often_it_is_checked() {
+    let port = free_port();
+    let rare = Duration::from_secs(3600);
+    let checks = ActiveChecks { interval: rare, timeout: rare, fall: 2, rise: 1 };
+    let mut world = World::start(ProxyConfig { active_checks: Some(checks), ..config() });
+    let address = refusing();
+    let tasks = || vec![task("ill", address, Readiness::Ready)];
+    publish(&mut world, port, &[], tasks()).await;
+    assert_eq!(left_out(&world, port), [None], "it is checked once an hour");
+    publish(&mut world, port, &[("WAYMARK_0_CHECK_INTERVAL", "100ms")], tasks()).await;
+    let failing = || left_out(&world, port) == [Some(Reason::CheckFailed)];
+    eventually("found out", failing).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_whose_check_fails_is_tried_last_until_it_succeeds_again() {
     let (backend, port) = (Backend::start("good").await, free_port());
@@ -54,21 +95,8 @@ async fn a_task_whose_check_fails_is_tried_last_until_it_succeeds_again() {
     };
     let mut world = World::start(ProxyConfig { active_checks: Some(checks), ..config() });
     let address = refusing();
-    let check = HealthCheck {
-        protocol: CheckProtocol::Tcp,
-        port: Some(PortReference::Index(0)),
-        ..HealthCheck::default()
-    };
-    let service =
-        Service { index: 0, port, protocol: Protocol::Tcp, name: None, labels: BTreeMap::new() };
-    let entry = AppEntry {
-        services: vec![service],
-        health_checks: vec![check],
-        tasks: vec![backend.ready(), task("ill", address, Readiness::Ready)],
-        ..AppEntry::new(app_id("/a"), "marathon")
-    };
-    let version = world.writer.publish([(app_id("/a"), Some(entry))]);
-    world.applied(version).await;
+    let tasks = vec![backend.ready(), task("ill", address, Readiness::Ready)];
+    publish(&mut world, port, &[], tasks).await;
     let failing = || left_out(&world, port).contains(&Some(Reason::CheckFailed));
     eventually("found out", failing).await;
     for _ in 0..10 {

@@ -61,6 +61,7 @@ fn one(page: &mut String, label: &Label) {
         Need::Http => "mode http",
         Need::HttpHost => "mode http and a host name",
         Need::BackendTls => "`WAYMARK_n_BACKEND_TLS`",
+        Need::Check => "a health check of the port",
     };
     push(page, format_args!("- needs {needs}\n"));
 }

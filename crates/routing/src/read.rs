@@ -212,6 +212,7 @@ fn missing(need: Need, rules: &PortRouting, service: &Service) -> Option<&'stati
             .tls
             .is_none()
             .then_some("it needs TLS towards tasks, see WAYMARK_n_BACKEND_TLS"),
+        Need::Check => rules.check.is_none().then_some("the app has no health check of the port"),
     }
 }
 

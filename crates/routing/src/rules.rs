@@ -77,6 +77,8 @@ pub struct PortRouting {
     pub sticky: Option<Sticky>,
     /// The health check that is this port's, by marathon-lb's rules.
     pub check: Option<Check>,
+    /// How the balancer itself checks the tasks.
+    pub probe: Probe,
     /// Time-outs; `None` = the configured ones.
     pub timeouts: Timeouts,
     /// How often and under what budget a failed request goes to another task; `None` = configured.
@@ -97,6 +99,17 @@ pub struct Check {
     pub check: usize,
     /// Position of the service whose port it goes to, unless the check names a literal one.
     pub service: usize,
+}
+
+/// What a service says of the balancer's own checks of its tasks, where there are such.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Probe {
+    /// From one check of a task to the next; `None` = as configured.
+    pub interval: Option<Duration>,
+    /// How long a task may take to answer one; `None` = as configured.
+    pub timeout: Option<Duration>,
+    /// What an HTTP check asks for; `None` = what the app's check does.
+    pub path: Option<String>,
 }
 
 /// What a port carries.

@@ -45,6 +45,8 @@ pub enum Need {
     HttpHost,
     /// TLS towards the tasks.
     BackendTls,
+    /// A health check of the app for the port.
+    Check,
 }
 
 /// What becomes of a label.

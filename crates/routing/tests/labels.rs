@@ -187,6 +187,9 @@ fn waymark_labels() {
         ("TIMEOUT_QUEUE", "2m", |r| {
             r.timeouts = Timeouts { queue: Some(Duration::from_secs(120)), ..Timeouts::default() };
         }),
+        ("CHECK_INTERVAL", "100ms", |r| r.probe.interval = Some(Duration::from_millis(100))),
+        ("CHECK_TIMEOUT", "2s", |r| r.probe.timeout = Some(Duration::from_secs(2))),
+        ("CHECK_PATH", "/up", |r| r.probe.path = Some("/up".into())),
         ("TIMEOUT_UDP", "1s", |r| r.timeouts.udp = Some(Duration::from_secs(1))),
         ("RETRIES", "2", |r| r.retries = Retries { attempts: Some(2), budget_percent: None }),
         ("RETRY_BUDGET", "20%", |r| {
@@ -365,6 +368,7 @@ fn labels_without_effect_are_listed() {
         (&[("HAPROXY_0_BALANCE", "uri")], "client's address"),
         (&[("WAYMARK_0_BACKEND_CA", "/ca")], "WAYMARK_0_BACKEND_TLS"),
         (&[("WAYMARK_0_TIMEOUT_UDP", "1s")], "does not carry udp"),
+        (&[("WAYMARK_0_CHECK_PATH", "/up")], "has no health check of the port"),
     ];
     for (labels, reason) in cases {
         let listed = unapplied(labels);

@@ -61,6 +61,11 @@ fn groups_and_strict_mode_say_what_is_exposed() {
     run(&["--group=external", "--strict-mode=true"], &haproxy::exposure());
 }
 
+#[test]
+fn apps_say_how_the_balancer_checks_their_tasks() {
+    run(&["--group=*", "--active-checks=true", "--check-interval=1h"], &own::checks());
+}
+
 /// A change with a label that cannot be read: the routes before it stay and follow the new tasks, and
 /// the stats port says why; mending the label puts all of it into effect.
 #[test]
@@ -108,7 +113,7 @@ const ELSEWHERE: &[&str] = &[
 
 #[test]
 fn every_label_has_a_case() {
-    let all = [cases(), haproxy::exposure()].concat();
+    let all = [cases(), haproxy::exposure(), own::checks()].concat();
     let used: BTreeSet<&str> = all
         .iter()
         .flat_map(|case| case.apps.iter())

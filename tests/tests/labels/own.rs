@@ -237,6 +237,20 @@ fn timeouts() -> Vec<Case> {
     ]
 }
 
+/// Cases for a balancer that checks tasks itself, though hardly ever.
+pub fn checks() -> Vec<Case> {
+    const SLOW: &[(&str, &str)] = &[
+        ("WAYMARK_0_CHECK_INTERVAL", "200ms"),
+        ("WAYMARK_0_CHECK_TIMEOUT", "100ms"),
+        ("WAYMARK_0_CHECK_PATH", "/slow"),
+    ];
+    let app = |labels| App { checked: Some(0), ..App::whoami(labels) };
+    vec![
+        one("check-own", app(SLOW), |at| expect("its check", at.states()?, ["check-failed"])),
+        one("check-usual", app(&[]), |at| expect("no check yet", at.states()?, ["ready"])),
+    ]
+}
+
 /// A request that keeps the only task busy for two seconds.
 fn occupy(at: &At) -> Result<TcpStream, String> {
     expect("before", at.get("/")?.status, 200)?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
-use waymark_stories::{Reply, Waymark, repository};
+use waymark_stories::{Reply, Waymark, get, repository};
 
 use crate::client::{Request, curl};
 
@@ -185,6 +185,16 @@ pub struct At<'a> {
 }
 
 impl At<'_> {
+    /// What the balancer says of each task of the case's only app.
+    pub fn states(&self) -> Result<Vec<String>, String> {
+        let stats = self.story.waymark.endpoint("stats").ok_or("endpoints.json names no stats")?;
+        let app = self.host.trim_end_matches(".lb.test");
+        let body = get(&format!("{stats}/v1/services/{app}-0"))?.body;
+        let service: Value = serde_json::from_str(&body).map_err(|e| format!("{e}: {body}"))?;
+        let endpoints = service["endpoints"].as_array().ok_or(body)?;
+        Ok(endpoints.iter().filter_map(|e| Some(e["state"].as_str()?.to_owned())).collect())
+    }
+
     /// A shared port's address: `http`, `https` or `appid`.
     pub fn front(&self, name: &str) -> SocketAddr {
         let url = self

@@ -9,6 +9,9 @@ use crate::Sticky;
 /// The longest time-out: a week.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// The shortest time between two checks: an app must not have its checks cost more than its traffic.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
 /// A whole number within bounds.
 pub(crate) fn number<T>(text: &str, least: T, most: T) -> Result<T, String>
 where
@@ -46,6 +49,16 @@ pub(crate) fn duration(text: &str) -> Result<Option<Duration>, String> {
         return Err(format!("{text:?} is not between 1ms and 168h"));
     }
     Ok(Some(time))
+}
+
+/// A time of [`duration`] after which something is done again: not too soon.
+pub(crate) fn interval(text: &str) -> Result<Option<Duration>, String> {
+    match duration(text)? {
+        Some(time) if time < SHORTEST_INTERVAL => {
+            Err(format!("{text:?} is less than {SHORTEST_INTERVAL:?}"))
+        }
+        time => Ok(time),
+    }
 }
 
 /// Yes or no as marathon-lb reads them: `true`, `t`, `yes` and `y` are yes, everything else is no.
