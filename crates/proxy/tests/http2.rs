@@ -21,13 +21,6 @@ use tokio::net::TcpListener;
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const H2_TASK: &[(&str, &str)] = &[("WAYMARK_0_BACKEND_PROTOCOL", "http2")];
 
-/// A client that knows that HTTP/2 is spoken.
-async fn connect(web: &Web) -> SendRequest<Bytes> {
-    let (client, connection) = h2::client::handshake(web.dial().await).await.unwrap();
-    tokio::spawn(async move { drop(connection.await) });
-    client
-}
-
 fn get(path: &str) -> Request<()> {
     Request::get(format!("http://a.test{path}")).body(()).unwrap()
 }
@@ -121,7 +114,7 @@ async fn answer(request: Request<RecvStream>, mut respond: h2::server::SendRespo
 async fn many_streams_share_the_connections_to_a_task() {
     let task = Task::start(usize::MAX).await;
     let web = Web::with(config(), H2_TASK, &[task.address]).await;
-    let mut client = connect(&web).await;
+    let mut client = web.h2().await;
     for n in 0..20 {
         let (status, said) = ask(&mut client, get(&format!("/{n}"))).await;
         assert_eq!((status.as_u16(), said), (200, format!("GET /{n} ")));
@@ -134,7 +127,7 @@ async fn many_streams_share_the_connections_to_a_task() {
 async fn contents_and_trailers_go_both_ways() {
     let task = Task::start(usize::MAX).await;
     let web = Web::with(config(), H2_TASK, &[task.address]).await;
-    let mut client = connect(&web).await;
+    let mut client = web.h2().await;
     let request = Request::post("http://a.test/up").body(()).unwrap();
     let (answer, mut send) = client.send_request(request, false).unwrap();
     send.send_data("hello".into(), false).unwrap();
@@ -151,7 +144,7 @@ async fn contents_and_trailers_go_both_ways() {
 async fn a_task_that_goes_in_order_loses_no_request() {
     let task = Task::start(3).await;
     let web = Web::with(config(), H2_TASK, &[task.address]).await;
-    let mut client = connect(&web).await;
+    let mut client = web.h2().await;
     for n in 0..40 {
         let (status, said) = ask(&mut client, get(&format!("/{n}"))).await;
         assert_eq!((status.as_u16(), said), (200, format!("GET /{n} ")));
@@ -245,7 +238,7 @@ fn agree(request: &[u8]) -> Option<Vec<u8>> {
 
 /// An extended CONNECT for a WebSocket at `/ws`.
 async fn websocket(web: &Web) -> (Response<RecvStream>, h2::SendStream<Bytes>) {
-    let mut client = connect(web).await;
+    let mut client = web.h2().await;
     eventually("the settings have come", || client.is_extended_connect_protocol_enabled()).await;
     let mut request = Request::new(());
     *request.method_mut() = Method::CONNECT;
@@ -282,7 +275,7 @@ async fn a_websocket_of_http_2_reaches_tasks_of_both_kinds() {
 async fn a_cancelled_stream_frees_its_seat_and_the_others_go_on() {
     let task = Recorder::start(|_| Some(Vec::new())).await;
     let web = Web::start(&[task.address]).await;
-    let mut client = connect(&web).await;
+    let mut client = web.h2().await;
     let (answer, mut send) = client.send_request(get("/slow"), true).unwrap();
     let (_other, _) = client.send_request(get("/other"), true).unwrap();
     eventually("both hold a seat", || web.in_use(task.address) == 2).await;
@@ -294,7 +287,7 @@ async fn a_cancelled_stream_frees_its_seat_and_the_others_go_on() {
 #[tokio::test]
 async fn grpc_clients_hear_in_their_own_words_that_nobody_is_there() {
     let web = Web::with(config(), H2_TASK, &[]).await;
-    let mut client = connect(&web).await;
+    let mut client = web.h2().await;
     let request =
         Request::post("http://a.test/s/m").header("content-type", "application/grpc+proto");
     let (answer, _send) = client.send_request(request.body(()).unwrap(), false).unwrap();
@@ -312,7 +305,7 @@ async fn what_a_service_rules_holds_here_too() {
         ("HAPROXY_0_AUTH", "realm:user:$5$saltsalt$0IyaXrmV7.sGNS6tirgqHLqX/G.FBvgkYA.lpPdS5sA"),
     ];
     let web = Web::with(config(), &labels[..1], &[task.address]).await;
-    let mut client = connect(&web).await;
+    let mut client = web.h2().await;
     let (answer, _) = client.send_request(get("/"), true).unwrap();
     let answer = soon("an answer", answer).await.unwrap();
     let cookie = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
@@ -326,7 +319,7 @@ async fn what_a_service_rules_holds_here_too() {
     assert!(!task.seen().contains("mesosphere_server_id"), "the task does not see it");
 
     let web = Web::with(config(), &labels[1..], &[task.address]).await;
-    let mut client = connect(&web).await;
+    let mut client = web.h2().await;
     let (status, said) = ask(&mut client, get("/")).await;
     assert_eq!(status, 401, "{said}");
     let mut request = get("/");

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
+use h2::client::SendRequest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use waymark_catalog::{Output, Writer};
@@ -73,6 +75,13 @@ impl Web {
 
     pub async fn dial(&self) -> TcpStream {
         soon("connect", TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))).await.unwrap()
+    }
+
+    /// A client that knows that HTTP/2 is spoken.
+    pub async fn h2(&self) -> SendRequest<Bytes> {
+        let (client, connection) = h2::client::handshake(self.dial().await).await.unwrap();
+        tokio::spawn(async move { drop(connection.await) });
+        client
     }
 
     /// Sends bytes and reads until the answer's body has come whole, or the connection ends.
