@@ -4,13 +4,12 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use support::*;
 use waymark_model::{
-    AppEntry, CheckProtocol, HealthCheck, PortReference, Protocol, Readiness, Service, TaskEntry,
+    AppEntry, CheckProtocol, HealthCheck, PortReference, Protocol, Readiness, TaskEntry,
 };
 use waymark_proxy::route::{Affinity, Front, Headers, Request};
 use waymark_proxy::{ActiveChecks, ListenKey, ProxyConfig, Reason};
@@ -56,17 +55,8 @@ async fn publish(
         port: Some(PortReference::Index(0)),
         ..HealthCheck::default()
     };
-    let service =
-        Service { index: 0, port, protocol: Protocol::Tcp, name: None, labels: BTreeMap::new() };
-    let entry = AppEntry {
-        services: vec![service],
-        health_checks: vec![check],
-        labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
-        tasks,
-        ..AppEntry::new(app_id("/a"), "marathon")
-    };
-    let version = world.writer.publish([(app_id("/a"), Some(entry))]);
-    world.applied(version).await;
+    let app = entry("/a", Protocol::Tcp, port, labels, tasks);
+    world.put(AppEntry { health_checks: vec![check], ..app }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,18 +5,16 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use support::http::{Recorder, Web, read_answer, status, text};
-use support::{PATIENCE, app_id, config, eventually, free_port, how_it_ends, soon, task};
+use support::tls::{Identity, listener};
+use support::{PATIENCE, config, entry, eventually, free_port, how_it_ends, soon, task};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-use waymark_model::{AppEntry, Protocol, Readiness, Service};
+use waymark_model::{Protocol, Readiness};
 use waymark_proxy::{Limits, ProxyConfig};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -147,22 +145,10 @@ async fn interim_answers_have_an_end() {
 
 #[tokio::test]
 async fn an_answer_without_length_ends_in_order_over_tls() {
-    let key = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("a.pem");
-    std::fs::write(&file, key.cert.pem() + &key.signing_key.serialize_pem()).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(key.cert.der().clone()).unwrap();
-    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
-    let client = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let connector = TlsConnector::from(Arc::new(client));
+    let identity = Identity::of("a.example");
+    let (file, connector) = (identity.file(), identity.connector());
     let answer = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nall there is";
-    let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = backend.local_addr().unwrap();
+    let (backend, address) = listener().await;
     tokio::spawn(async move {
         let (mut stream, _) = backend.accept().await.unwrap();
         assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
@@ -170,21 +156,11 @@ async fn an_answer_without_length_ends_in_order_over_tls() {
     });
 
     let mut web = Web::start(&[]).await;
-    let (id, port) = (app_id("/tls"), free_port());
+    let port = free_port();
     let labels = [("HAPROXY_0_SSL_CERT", file.to_str().unwrap()), ("HAPROXY_0_MODE", "http")];
-    let entry = AppEntry {
-        labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-        services: vec![Service {
-            index: 0,
-            port,
-            protocol: Protocol::Tcp,
-            name: None,
-            labels: Default::default(),
-        }],
-        tasks: vec![task("t", address, Readiness::Ready)],
-        ..AppEntry::new(id.clone(), "marathon")
-    };
-    let version = web.writer.publish([(id, Some(entry))]);
+    let tasks = vec![task("t", address, Readiness::Ready)];
+    let app = entry("/tls", Protocol::Tcp, port, &labels, tasks);
+    let version = web.writer.publish([(app.id.clone(), Some(app))]);
     eventually("applied", || web.proxy.output().applied() >= version).await;
 
     let stream = support::dial(port).await.unwrap();

@@ -4,13 +4,14 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use support::*;
-use waymark_model::{AppEntry, Protocol, Readiness, Service, TaskEntry};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use waymark_model::{Protocol, Readiness, TaskEntry};
 use waymark_proxy::ProxyConfig;
 
 /// Publishes the app with labels and waits until it is applied.
@@ -20,17 +21,24 @@ async fn route(
     labels: &[(&str, &str)],
     tasks: Vec<std::sync::Arc<TaskEntry>>,
 ) {
-    let service =
-        Service { index: 0, port, protocol: Protocol::Tcp, name: None, labels: BTreeMap::new() };
-    let entry = AppEntry {
-        services: vec![service],
-        tasks,
-        labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
-        ..AppEntry::new(app_id("/a"), "marathon")
-    };
-    let version = world.writer.publish([(app_id("/a"), Some(entry))]);
-    world.applied(version).await;
+    world.put(entry("/a", Protocol::Tcp, port, labels, tasks)).await;
 }
+
+/// A client that has the only place at the only task, and another one that waits for it.
+async fn one_waits(
+    world: &mut World,
+    port: u16,
+    first: &Backend,
+) -> (TcpStream, JoinHandle<std::io::Result<String>>) {
+    route(world, port, &ONE, vec![first.ready()]).await;
+    let mut seated = dial(port).await.unwrap();
+    ask(&mut seated, "x").await.unwrap();
+    let waiter = tokio::spawn(ask_once(port));
+    eventually("waits", || waiting(world, port) == 1).await;
+    (seated, waiter)
+}
+
+const ONE: [(&str, &str); 1] = [("WAYMARK_0_MAX_CONNECTIONS", "1")];
 
 fn waiting(world: &World, port: u16) -> u32 {
     world.proxy.table().service(port).unwrap().pool.queue_len()
@@ -89,13 +97,8 @@ async fn a_queue_has_an_end_and_a_time() {
 async fn a_task_that_appears_takes_those_who_wait() {
     let (first, second) = (Backend::start("first").await, Backend::start("second").await);
     let (mut world, port) = (World::start(config()), free_port());
-    let labels = [("WAYMARK_0_MAX_CONNECTIONS", "1")];
-    route(&mut world, port, &labels, vec![first.ready()]).await;
-    let mut seated = dial(port).await.unwrap();
-    ask(&mut seated, "x").await.unwrap();
-    let waiter = tokio::spawn(ask_once(port));
-    eventually("waits", || waiting(&world, port) == 1).await;
-    route(&mut world, port, &labels, vec![first.ready(), second.ready()]).await;
+    let (_seated, waiter) = one_waits(&mut world, port, &first).await;
+    route(&mut world, port, &ONE, vec![first.ready(), second.ready()]).await;
     assert_eq!(soon("served", waiter).await.unwrap().unwrap(), "second");
 }
 
@@ -103,14 +106,9 @@ async fn a_task_that_appears_takes_those_who_wait() {
 async fn who_waits_is_not_given_a_task_that_drains() {
     let (first, second) = (Backend::start("first").await, Backend::start("second").await);
     let (mut world, port) = (World::start(config()), free_port());
-    let labels = [("WAYMARK_0_MAX_CONNECTIONS", "1")];
-    route(&mut world, port, &labels, vec![first.ready()]).await;
-    let mut seated = dial(port).await.unwrap();
-    ask(&mut seated, "x").await.unwrap();
-    let waiter = tokio::spawn(ask_once(port));
-    eventually("waits", || waiting(&world, port) == 1).await;
+    let (seated, waiter) = one_waits(&mut world, port, &first).await;
     let tasks = vec![first.task(Readiness::Draining), second.ready()];
-    route(&mut world, port, &labels, tasks).await;
+    route(&mut world, port, &ONE, tasks).await;
     assert_eq!(soon("served", waiter).await.unwrap().unwrap(), "second");
     drop(seated);
     eventually("drained", || world.connections("first") == 0).await;

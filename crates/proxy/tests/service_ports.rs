@@ -4,32 +4,23 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use support::tls::{Identity, listener};
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
-use waymark_model::{AppEntry, Protocol, Service, TaskEntry};
+use tokio_rustls::rustls::pki_types::ServerName;
+use waymark_model::{Protocol, TaskEntry};
 use waymark_proxy::proxy_protocol::{Addresses, Preface, read, write};
 use waymark_proxy::{Limits, PortStats, ProxyConfig};
 use waymark_routing::ProxyVersion;
 
 async fn route(world: &mut World, port: u16, tasks: Vec<Arc<TaskEntry>>, labels: &[(&str, &str)]) {
-    let id = app_id("/a");
-    let labels = labels.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-    let service =
-        Service { index: 0, port, protocol: Protocol::Tcp, name: None, labels: BTreeMap::new() };
-    let services = vec![service];
-    let entry = AppEntry { services, tasks, labels, ..AppEntry::new(id.clone(), "marathon") };
-    let version = world.writer.publish([(id, Some(entry))]);
-    world.applied(version).await;
+    world.put(entry("/a", Protocol::Tcp, port, labels, tasks)).await;
 }
 
 fn addresses(source: &str, destination: &str) -> Addresses {
@@ -38,30 +29,6 @@ fn addresses(source: &str, destination: &str) -> Addresses {
 
 fn front(world: &World) -> PortStats {
     world.proxy.fronts().into_iter().next().unwrap().1
-}
-
-/// A server for one name, which says `hello` in TLS to whoever shakes hands, and what its clients
-/// must believe in.
-async fn tls_server(name: &str) -> (TcpListener, TlsAcceptor, TlsConnector) {
-    let key = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-    let certificate = key.cert.der().clone();
-    let private = PrivateKeyDer::try_from(key.signing_key.serialize_der()).unwrap();
-    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
-    let server = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], private)
-        .unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate).unwrap();
-    let client = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    (listener, TlsAcceptor::from(Arc::new(server)), TlsConnector::from(Arc::new(client)))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -158,8 +125,9 @@ async fn tasks_are_told_who_the_client_is() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_with_the_name_of_a_tcp_service_is_passed_through() {
-    let (listener, acceptor, connector) = tls_server("db.example").await;
-    let address = listener.local_addr().unwrap();
+    let identity = Identity::of("db.example");
+    let (acceptor, connector) = (identity.acceptor(), identity.connector());
+    let (listener, address) = listener().await;
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
@@ -199,19 +167,8 @@ async fn tls_with_the_name_of_a_tcp_service_is_passed_through() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_ends_at_a_service_port_with_a_certificate() {
-    let key = rcgen::generate_simple_self_signed(["db.example".to_owned()]).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("db.pem");
-    std::fs::write(&file, key.cert.pem() + &key.signing_key.serialize_pem()).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(key.cert.der().clone()).unwrap();
-    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
-    let client = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let connector = TlsConnector::from(Arc::new(client));
+    let identity = Identity::of("db.example");
+    let (file, connector) = (identity.file(), identity.connector());
 
     let (backend, mut world, port) =
         (Backend::start("b").await, World::start(config()), free_port());
@@ -243,8 +200,7 @@ async fn tls_ends_at_a_service_port_with_a_certificate() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tasks_can_be_spoken_to_in_tls() {
-    let (listener, acceptor, _) = tls_server("localhost").await;
-    let address = listener.local_addr().unwrap();
+    let (acceptor, (listener, address)) = (Identity::of("localhost").acceptor(), listener().await);
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();

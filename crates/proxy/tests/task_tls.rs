@@ -11,39 +11,25 @@ use std::sync::Arc;
 
 use support::config;
 use support::http::{Web, status, text};
+use support::tls::{Identity, listener};
 use support::{PATIENCE, task};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use waymark_model::{Agent, Readiness, TaskEntry};
 use waymark_proxy::tls::CertificateState;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// A task that answers with the server name it was asked for, and who signed its certificate.
+/// A task that answers with the server name it was asked for.
 struct Task {
     address: SocketAddr,
-    authority: String,
-    folder: tempfile::TempDir,
+    identity: Identity,
 }
 
 impl Task {
     /// Its certificate is for this name or address.
     async fn start(name: &str) -> Task {
-        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key)
-            .unwrap();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let identity = Identity::of(name);
+        let (acceptor, (listener, address)) = (identity.acceptor(), listener().await);
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -57,12 +43,11 @@ impl Task {
                 }
             }
         });
-        let (authority, folder) = (made.cert.pem(), tempfile::tempdir().unwrap());
-        Task { address, authority, folder }
+        Task { address, identity }
     }
 
     fn ca(&self) -> PathBuf {
-        self.folder.path().join("ca.pem")
+        self.identity.path("ca.pem")
     }
 
     /// As the catalog has it: on a host with this name and address.
@@ -99,7 +84,7 @@ async fn a_task_is_verified_by_the_host_that_marathon_names() {
         ("agent-1.example", "agent-1.example", elsewhere, None),
     ] {
         let task = Task::start(certificate).await;
-        fs::write(task.ca(), &task.authority).unwrap();
+        fs::write(task.ca(), &task.identity.pem).unwrap();
         web.publish_tasks(&labels(&task.ca()), vec![task.on(hostname, address)]).await;
         let (status, body) = ask(&web).await;
         let expected = asked.map_or((503, None), |name| (200, Some(name)));
@@ -131,7 +116,7 @@ async fn a_missing_file_of_authorities_is_told_and_waited_for() {
         .load(std::sync::atomic::Ordering::Relaxed);
     assert_eq!(errors, 0, "the task is not to blame");
 
-    fs::write(&ca, &task.authority).unwrap();
+    fs::write(&ca, &task.identity.pem).unwrap();
     let deadline = std::time::Instant::now() + PATIENCE;
     loop {
         match ask(&web).await {

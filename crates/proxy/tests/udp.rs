@@ -4,7 +4,6 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdSocket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use std::time::Duration;
 use support::*;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
-use waymark_model::{AppEntry, Protocol, Readiness, Service, TaskEntry, Version};
+use waymark_model::{Protocol, Readiness, TaskEntry};
 use waymark_proxy::{Limits, PortStats, ProxyConfig};
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -69,26 +68,8 @@ async fn route_with(
     port: u16,
     tasks: Vec<Arc<TaskEntry>>,
     labels: &[(&str, &str)],
-) -> Version {
-    route_app(world, "/dns", port, tasks, labels).await
-}
-
-async fn route_app(
-    world: &mut World,
-    app: &str,
-    port: u16,
-    tasks: Vec<Arc<TaskEntry>>,
-    labels: &[(&str, &str)],
-) -> Version {
-    let id = app_id(app);
-    let labels = labels.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-    let service =
-        Service { index: 0, port, protocol: Protocol::Udp, name: None, labels: BTreeMap::new() };
-    let services = vec![service];
-    let entry = AppEntry { services, tasks, labels, ..AppEntry::new(id.clone(), "marathon") };
-    let version = world.writer.publish([(id, Some(entry))]);
-    world.applied(version).await;
-    version
+) {
+    world.put(entry("/dns", Protocol::Udp, port, labels, tasks)).await;
 }
 
 async fn route(world: &mut World, port: u16, tasks: Vec<Arc<TaskEntry>>) {
@@ -235,7 +216,7 @@ async fn a_session_ends_when_it_is_not_used() {
     let b = Echo::start("b", LOCALHOST).await;
     let (short, long) = (free_udp_port(), [("WAYMARK_0_TIMEOUT_UDP", "1h")]);
     route_with(&mut world, port, vec![a.ready()], &long).await;
-    route_app(&mut world, "/short", short, vec![b.ready()], &[]).await;
+    world.put(entry("/short", Protocol::Udp, short, &[], vec![b.ready()])).await;
     exchange(&client, "x").await;
     let other = self::client((LOCALHOST, short)).await;
     exchange(&other, "x").await;
@@ -263,8 +244,8 @@ async fn a_flood_at_one_service_takes_nothing_from_another_nor_from_who_talks() 
     let limits = Limits { udp_sessions: 8, udp_service_sessions: 4, ..Limits::default() };
     let mut world = World::start(ProxyConfig { limits, ..config() });
     let (flooded, other) = (free_udp_port(), free_udp_port());
-    route_app(&mut world, "/flooded", flooded, vec![a.ready()], &[]).await;
-    route_app(&mut world, "/other", other, vec![b.ready()], &[]).await;
+    world.put(entry("/flooded", Protocol::Udp, flooded, &[], vec![a.ready()])).await;
+    world.put(entry("/other", Protocol::Udp, other, &[], vec![b.ready()])).await;
     let of = |world: &World, port| {
         world.proxy.udp_stats().into_iter().find(|stats| stats.port == port).unwrap()
     };

@@ -1,7 +1,6 @@
 //! A load balancer for HTTP, and tasks that say and record exactly what a test wants.
 #![allow(dead_code)] // Each test program uses its part.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
@@ -10,10 +9,10 @@ use h2::client::SendRequest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use waymark_catalog::{Output, Writer};
-use waymark_model::{AppEntry, PathId, Protocol, Readiness, Service, TaskEntry};
+use waymark_model::{Protocol, Readiness, TaskEntry};
 use waymark_proxy::{Proxy, ProxyConfig};
 
-use super::{config, eventually, free_port, soon, task};
+use super::{config, entry, eventually, free_port, soon, task};
 
 /// A load balancer with one app that has every host.
 pub struct Web {
@@ -48,23 +47,9 @@ impl Web {
     }
 
     pub async fn publish_tasks(&mut self, labels: &[(&str, &str)], tasks: Vec<Arc<TaskEntry>>) {
-        let id = PathId::parse("/web").unwrap();
-        let mut all = BTreeMap::from([("HAPROXY_0_VHOST".to_owned(), "*".to_owned())]);
-        all.extend(labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let service = Service {
-            index: 0,
-            port: free_port(),
-            protocol: Protocol::Tcp,
-            name: None,
-            labels: BTreeMap::new(),
-        };
-        let entry = AppEntry {
-            labels: all,
-            services: vec![service],
-            tasks,
-            ..AppEntry::new(id.clone(), "marathon")
-        };
-        let version = self.writer.publish([(id, Some(entry))]);
+        let labels = [&[("HAPROXY_0_VHOST", "*")], labels].concat();
+        let app = entry("/web", Protocol::Tcp, free_port(), &labels, tasks);
+        let version = self.writer.publish([(app.id.clone(), Some(app))]);
         eventually("applied", || self.output.applied() >= version).await;
     }
 

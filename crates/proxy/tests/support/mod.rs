@@ -2,11 +2,13 @@
 #![allow(dead_code)] // Each test program uses its part.
 
 pub mod http;
+pub mod tls;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -36,14 +38,20 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("too slow: {what}"))
 }
 
-/// A port that is free, below the range from which the kernel takes ports for connections.
+/// A port that is free, below the range from which the kernel takes ports for connections. No other
+/// program of these tests gets it while this one runs.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
+    static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let locks = std::env::temp_dir().join("waymark-test-ports");
+    std::fs::create_dir_all(&locks).unwrap();
     let start = (std::process::id() as u16).wrapping_mul(37);
     for _ in 0..2000 {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = 20_000 + start.wrapping_add(step) % 11_000;
-        if StdListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        let lock = File::create(locks.join(port.to_string())).unwrap();
+        if lock.try_lock().is_ok() && StdListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            HELD.lock().unwrap().push(lock);
             return port;
         }
     }
@@ -78,6 +86,23 @@ pub fn task(id: &str, address: SocketAddr, readiness: Readiness) -> Arc<TaskEntr
     })
 }
 
+/// An app with one service, these labels and tasks.
+pub fn entry(
+    app: &str,
+    protocol: Protocol,
+    port: u16,
+    labels: &[(&str, &str)],
+    tasks: Vec<Arc<TaskEntry>>,
+) -> AppEntry {
+    let service = Service { index: 0, port, protocol, name: None, labels: BTreeMap::new() };
+    AppEntry {
+        services: vec![service],
+        tasks,
+        labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        ..AppEntry::new(app_id(app), "marathon")
+    }
+}
+
 pub fn config() -> ProxyConfig {
     ProxyConfig { workers: 2, hold: Duration::ZERO, ..ProxyConfig::default() }
 }
@@ -93,21 +118,18 @@ impl World {
     /// Publishes the app with one TCP service and these tasks.
     pub fn publish(&mut self, app: &str, port: u16, tasks: Vec<Arc<TaskEntry>>) -> Version {
         let id = app_id(app);
-        let service = Service {
-            index: 0,
-            port,
-            protocol: Protocol::Tcp,
-            name: None,
-            labels: BTreeMap::new(),
-        };
-        let entry =
-            AppEntry { services: vec![service], tasks, ..AppEntry::new(id.clone(), "marathon") };
-        self.writer.publish([(id, Some(entry))])
+        self.writer.publish([(id, Some(entry(app, Protocol::Tcp, port, &[], tasks)))])
     }
 
     /// Publishes and waits until the proxy has applied it.
     pub async fn route(&mut self, app: &str, port: u16, tasks: Vec<Arc<TaskEntry>>) {
         let version = self.publish(app, port, tasks);
+        self.applied(version).await;
+    }
+
+    /// Publishes an app and waits until the proxy has applied it.
+    pub async fn put(&mut self, app: AppEntry) {
+        let version = self.writer.publish([(app.id.clone(), Some(app))]);
         self.applied(version).await;
     }
 
