@@ -13,12 +13,15 @@ pub struct Rendered {
     /// Map files by their name in the folder of the configuration (`domain2backend.map`, `app2backend.map`). Without
     /// `--haproxy-map` both are there and empty, as marathon-lb truncates them.
     pub maps: BTreeMap<String, String>,
-    /// [`config`](Self::config) without its `server` lines: two configurations with equal frames differ in servers only.
+    /// [`config`](Self::config) without the `server` lines of services: two configurations with equal frames differ in
+    /// servers only. Lines of which [`Server`] does not say all (`templated`) are in it.
     pub frame: String,
     /// Every service's backend by its name in HAProxy.
     pub backends: BTreeMap<String, Backend>,
     /// Apps of which something could not be rendered, with the reason, in the order of their names.
     pub refused: Vec<Refused>,
+    /// Services that want the same name or port.
+    pub conflicts: Vec<Conflict>,
 }
 
 /// The servers of one backend.
@@ -58,4 +61,29 @@ pub struct Refused {
     pub reason: String,
     /// Whether the app is served by its last good form meanwhile.
     pub kept: bool,
+}
+
+/// Two services that want the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Conflict {
+    /// Two services have one name (`/a/b` and `/a_b`, or two ports of an app with one number). The
+    /// text has the first.
+    Name {
+        /// The name.
+        backend: String,
+        /// The app whose service is in the text.
+        written: String,
+        /// The app whose service is not.
+        left_out: String,
+    },
+    /// Two services are bound to one address and port. Both are in the text, as marathon-lb has it,
+    /// and the kernel spreads connections over them.
+    Bind {
+        /// The address as the label has it.
+        address: String,
+        /// The port.
+        port: u16,
+        /// The two backends.
+        backends: [String; 2],
+    },
 }

@@ -34,7 +34,7 @@ fn both(a: &[Server], fixed: &[Server]) -> Rendered {
         frame: FRAME.into(),
         maps: [("app.map".to_owned(), "/a a\n".to_owned())].into(),
         backends: [("a".into(), backend(a)), ("fixed".into(), backend(fixed))].into(),
-        refused: vec![],
+        ..Rendered::default()
     }
 }
 

@@ -4,7 +4,10 @@ use time::{Date, Month, Time, UtcOffset};
 
 /// Nanoseconds since 1970, of an ISO 8601 date with an optional time and an optional zone; UTC
 /// without one.
-pub(crate) fn parse(text: &str) -> Result<i128, String> {
+///
+/// # Errors
+/// A sentence that says what is wrong and what would be right.
+pub fn parse(text: &str) -> Result<i128, String> {
     let wrong = || {
         format!(
             "{text:?} is no date and time; 2016-03-01T10:20:30 and 2016-03-01T10:20:30+01:00 are"
