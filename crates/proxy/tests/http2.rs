@@ -17,6 +17,7 @@ use support::http::{Recorder, Web, answered_at_once, text};
 use support::{config, eventually, soon};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
+use waymark_proxy::{AccessLog, AccessLogFormat, ProxyConfig};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const H2_TASK: &[(&str, &str)] = &[("WAYMARK_0_BACKEND_PROTOCOL", "http2")];
@@ -269,6 +270,29 @@ async fn a_websocket_of_http_2_reaches_tasks_of_both_kinds() {
     send.send_data("there and back".into(), true).unwrap();
     assert_eq!(read(&mut answer.into_body()).await, "there and back");
     eventually("its seat is free", || web.in_use(task.address) == 0).await;
+}
+
+#[tokio::test]
+async fn a_long_stream_has_its_line_in_the_log_at_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("access.log");
+    let log = AccessLog { file: Some(file.clone()), format: AccessLogFormat::Json };
+    let task = Task::start(usize::MAX).await;
+    let config = ProxyConfig { access_log: Some(log), ..config() };
+    let web = Web::with(config, H2_TASK, &[task.address]).await;
+    let (answer, mut send) = websocket(&web).await;
+    ask(&mut web.h2().await, get("/other")).await;
+    let lines = || std::fs::read_to_string(&file).unwrap_or_default();
+    eventually("the other's line", || lines().contains("/other")).await;
+    assert!(!lines().contains("/ws"), "{}", lines());
+    send.send_data("there and back".into(), true).unwrap();
+    assert_eq!(read(&mut answer.into_body()).await, "there and back");
+    eventually("its line", || lines().contains("/ws")).await;
+    let text = lines();
+    let line = text.lines().find(|line| line.contains("/ws")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    let moved = (&line["bytesIn"], &line["bytesOut"]);
+    assert_eq!((&line["status"], moved), (&200.into(), (&14.into(), &14.into())), "{line}");
 }
 
 #[tokio::test]

@@ -43,7 +43,9 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
-    let locks = std::env::temp_dir().join("waymark-test-ports");
+    // One folder a user: nobody can write into another one's.
+    let user = nix::unistd::getuid();
+    let locks = std::env::temp_dir().join(format!("waymark-test-ports-{user}"));
     std::fs::create_dir_all(&locks).unwrap();
     let start = (std::process::id() as u16).wrapping_mul(37);
     for _ in 0..2000 {
