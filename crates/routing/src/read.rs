@@ -177,6 +177,9 @@ impl<'a> Reader<'a> {
                 self.error(label, String::from("nobody can be asked for a password in mode tcp"));
             } else if let Some(missing) = missing {
                 self.unapplied(label, missing.replace("_n_", &format!("_{n}_")));
+            } else if entry.name == "CHECK_PATH" && !self.asks_for_a_path(rules) {
+                let reason = "the app's health check of the port asks for no path";
+                self.unapplied(label, String::from(reason));
             } else if entry.name == "BALANCE"
                 && rules.mode == Mode::Tcp
                 && needs_requests(&rules.balance)
@@ -184,6 +187,12 @@ impl<'a> Reader<'a> {
                 self.unapplied(label, String::from("in mode tcp the key is the client's address"));
             }
         }
+    }
+
+    /// Whether the check of a port is one of HTTP.
+    fn asks_for_a_path(&self, rules: &PortRouting) -> bool {
+        let check = rules.check.and_then(|check| self.app.health_checks.get(check.check));
+        check.is_some_and(|check| makes_http(check.protocol, true))
     }
 
     fn unapplied(&mut self, label: &str, reason: String) {

@@ -446,6 +446,15 @@ fn ports_are_counted_in_order_of_their_numbers_for_the_check() {
 }
 
 #[test]
+fn a_check_that_asks_for_no_path_is_given_none() {
+    for (protocol, listed) in [(CheckProtocol::Tcp, 1), (CheckProtocol::MesosHttps, 0)] {
+        let mut app = web(&[("WAYMARK_0_CHECK_PATH", "/up"), ("WAYMARK_0_CHECK_TIMEOUT", "1s")]);
+        app.health_checks = vec![check(protocol, Some(PortReference::Index(0)))];
+        assert_eq!(read(&app).unwrap().unapplied.len(), listed, "{protocol:?}");
+    }
+}
+
+#[test]
 fn a_udp_port_has_no_host_names() {
     let labels = [
         ("HAPROXY_0_VHOST", "a.test"),

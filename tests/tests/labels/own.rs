@@ -495,6 +495,18 @@ fn upstream() -> Vec<Case> {
             },
         ),
         one(
+            "tls-by-host",
+            App::of(
+                TLS,
+                &[
+                    ("WAYMARK_0_HOST", "{host}"),
+                    ("WAYMARK_0_BACKEND_TLS", "on"),
+                    ("WAYMARK_0_BACKEND_CA", "{folder}/ca.pem"),
+                ],
+            ),
+            |at| expect("the host's own name is verified", at.get("/")?.status, 200),
+        ),
+        one(
             "tls-misnamed",
             App::of(
                 TLS,
