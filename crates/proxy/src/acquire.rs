@@ -89,18 +89,6 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The pool, as it was at the last pick.
-    #[allow(dead_code)] // For the protocols behind the listeners.
-    pub(crate) fn pool(&self) -> &Arc<Pool> {
-        &self.pool
-    }
-
-    /// Whether it had to wait for a task to be ready.
-    #[allow(dead_code)] // For the protocols behind the listeners.
-    pub(crate) fn was_held(&self) -> bool {
-        self.held.is_some()
-    }
-
     /// A seat at a task that was not tried yet.
     pub(crate) async fn seat(&mut self, affinity: &Affinity<'_>) -> Result<Seat, Refusal> {
         loop {

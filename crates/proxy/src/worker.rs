@@ -358,15 +358,8 @@ impl Worker {
         self.table.borrow().listeners.get(key).map(|route| route.port.clone())
     }
 
-    /// Whether connections are to end when they can without harm: a kept one after the answer that
-    /// is under way, with a word of it to the client.
-    #[allow(dead_code)] // For protocols that keep connections.
-    pub(crate) fn is_stopping(&self) -> bool {
-        *self.stopping.borrow()
-    }
-
-    /// Waits until [`Worker::is_stopping`].
-    #[allow(dead_code)] // For protocols that keep connections.
+    /// Waits until connections are to end when they can without harm: a kept one after the answer
+    /// that is under way, with a word of it to the client.
     pub(crate) async fn stopping(&self) {
         // The sender lives as long as the worker.
         let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;

@@ -40,7 +40,6 @@ pub(crate) struct Said {
 }
 
 /// The names of all headers that [`tell`] writes, in lower case: what came under them is dropped.
-#[allow(dead_code)] // HTTP/1 tells them by its own classification of names.
 pub(crate) const NAMES: [&str; 5] =
     ["x-forwarded-for", "x-forwarded-port", "x-forwarded-proto", "x-forwarded-host", "forwarded"];
 

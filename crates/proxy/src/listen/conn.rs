@@ -16,15 +16,13 @@ use crate::worker::Shared;
 /// A client's connection as everything behind the listener sees it. Whoever serves the connection
 /// holds it until the client's socket has been closed: while it exists the connection counts.
 #[derive(Debug)]
-#[allow(dead_code)] // Read by the protocols behind the listeners.
 pub(crate) struct Conn {
     /// Where it came in.
     pub(crate) front: Front,
     /// Whether its bytes came over TLS that ended here.
     pub(crate) secure: bool,
-    /// Who is connected. An IPv4 address is one, also on a socket of both families.
-    pub(crate) peer: SocketAddr,
-    /// Who the client is: as a PROXY header said, else `peer`.
+    /// Who the client is: as a PROXY header said, else who is connected. An IPv4 address is one,
+    /// also on a socket of both families.
     pub(crate) source: SocketAddr,
     /// Where the client connected to: as a PROXY header said, else the socket's address. On service
     /// ports that are relayed as they are, the listener's (asking the socket would cost a call).
@@ -42,14 +40,12 @@ pub(crate) struct Conn {
 impl Conn {
     /// A connection just accepted; it counts from here.
     pub(crate) fn new(peer: SocketAddr, local: SocketAddr, port: Arc<Port>, open: Open) -> Conn {
-        let peer = canonical(peer);
-        let (front, source) = (port.front, peer);
+        let (front, source) = (port.front, canonical(peer));
         let terminator = None;
-        Conn { front, secure: false, peer, source, local, sni: None, terminator, port, open }
+        Conn { front, secure: false, source, local, sni: None, terminator, port, open }
     }
 
     /// Whether it may carry requests for this host (without port). If not, the answer is 421.
-    #[allow(dead_code)] // Asked by the protocols behind the listeners.
     pub(crate) fn covers(&self, host: &str) -> bool {
         let terminator = self.terminator.as_ref();
         terminator.is_none_or(|terminator| terminator.covers(self.sni.as_deref(), host))
