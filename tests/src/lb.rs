@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -101,14 +100,12 @@ impl Lb {
         });
     }
 
-    /// Asks a service port again and again; it must always answer so.
-    pub fn stays(&self, port: u16, wanted: &str, time: Duration) {
-        let until = std::time::Instant::now() + time;
-        while std::time::Instant::now() < until {
-            let answer = self.ask(port);
-            assert_eq!(answer.as_deref(), Some(wanted), "{}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+    /// Asks a service port until something else has happened; it must always answer so.
+    pub fn stays(&self, port: u16, wanted: &str, what: &str, mut is_so: impl FnMut() -> bool) {
+        eventually(what, || {
+            assert_eq!(self.ask(port).as_deref(), Some(wanted), "{}", self.log());
+            is_so().then_some(())
+        });
     }
 }
 

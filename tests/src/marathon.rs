@@ -42,6 +42,18 @@ struct World {
     streams: Vec<TcpStream>,
     /// Connections that are not answered.
     held: Vec<TcpStream>,
+    seen: Seen,
+}
+
+/// What it has done since something was last said to be wrong with it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// Requests that met what is wrong.
+    pub faults: u32,
+    /// Lists of apps, as they are.
+    pub lists: u32,
+    /// Signs of life on an event stream.
+    pub beats: u32,
 }
 
 impl FakeMarathon {
@@ -55,6 +67,7 @@ impl FakeMarathon {
             fault: MarathonFault::None,
             streams: Vec::new(),
             held: Vec::new(),
+            seen: Seen::default(),
         };
         let fake = FakeMarathon { address, world: Arc::new(Mutex::new(world)) };
         let (serving, beating) = (fake.clone(), fake.clone());
@@ -68,6 +81,9 @@ impl FakeMarathon {
         std::thread::spawn(move || {
             loop {
                 beating.send(b"\r\n");
+                let mut world = beating.world();
+                world.seen.beats += u32::from(!world.streams.is_empty());
+                drop(world);
                 std::thread::sleep(BEAT);
             }
         });
@@ -108,7 +124,12 @@ impl FakeMarathon {
         for stream in world.held.drain(..) {
             let _ = stream.shutdown(std::net::Shutdown::Both);
         }
-        world.fault = fault;
+        (world.fault, world.seen) = (fault, Seen::default());
+    }
+
+    /// What it has done since [`FakeMarathon::fail`], or since its start.
+    pub fn seen(&self) -> Seen {
+        self.world().seen
     }
 
     /// Says that another one leads.
@@ -136,16 +157,23 @@ impl FakeMarathon {
         let path = path.split('?').next().unwrap_or_default();
         let mut world = self.world();
         match &world.fault {
-            MarathonFault::Close => return Ok(()),
+            MarathonFault::Close => {
+                world.seen.faults += 1;
+                return Ok(());
+            }
             MarathonFault::Hang => {
+                world.seen.faults += 1;
                 world.held.push(client);
                 return Ok(());
             }
             MarathonFault::List(status, body) if path == "/v2/apps" => {
-                return answer(&mut client, *status, body);
+                let said = answer(&mut client, *status, body);
+                world.seen.faults += 1;
+                return said;
             }
             _ => {}
         }
+        world.seen.lists += u32::from(path == "/v2/apps");
         if path == "/v2/events" {
             let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
             client.write_all(head.as_bytes())?;
