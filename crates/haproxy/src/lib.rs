@@ -24,6 +24,7 @@ mod service;
 mod settings;
 mod template;
 
+pub use apply::Version as HaproxyVersion;
 pub use labels::{LabelError, SETTING_LABELS, SettingLabel};
 pub use page::reference;
 pub use quarantine::Refusal;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::apply::Version;
 use crate::labels::SETTING_LABELS;
 use crate::template::{LabelUse, templates};
-use crate::{SettingLabel, Settings};
+use crate::SettingLabel;
 
 const INTRODUCTION: &str = "\
 <!-- Made from the tables in crates/haproxy; a test compares (WAYMARK_WRITE_DOCS=1 writes it anew). -->
@@ -61,7 +61,7 @@ pub fn reference() -> String {
             }
         }
         let now = entry.default(Version { major: 2, minor: 1 });
-        let old = entry.default(Settings::MARATHON_LBS_HAPROXY);
+        let old = entry.default(Version::MARATHON_LB);
         push_text(&mut page, "", now);
         if now != old {
             push_text(&mut page, "Up to HAProxy 2.0:\n\n", old);

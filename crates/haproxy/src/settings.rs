@@ -67,9 +67,6 @@ pub enum Endpoints {
 }
 
 impl Settings {
-    /// The HAProxy in marathon-lb's last image (1.15.0).
-    pub const MARATHON_LBS_HAPROXY: Version = Version { major: 2, minor: 0 };
-
     /// marathon-lb's certificate where none is named.
     pub const USUAL_CERTIFICATE: &'static str = "/etc/ssl/cert.pem";
 
@@ -84,7 +81,7 @@ impl Settings {
             maps: false,
             group_https_by_vhost: false,
             config_dir: String::from("/etc/haproxy"),
-            haproxy: Settings::MARATHON_LBS_HAPROXY,
+            haproxy: Version::MARATHON_LB,
             framework_name: None,
             keep_draining: false,
             head: Head::default(),

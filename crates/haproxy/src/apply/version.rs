@@ -15,6 +15,9 @@ pub struct Version {
 }
 
 impl Version {
+    /// The one in marathon-lb's last image (1.15.0), for which its text was made.
+    pub const MARATHON_LB: Version = Version { major: 2, minor: 0 };
+
     /// Reads `2.6.12-1+deb12u4`, `HAProxy version 3.0.5-8e879a5 2024/09/19 - …`: the first word that begins with two numbers.
     pub fn read(text: &str) -> Option<Self> {
         text.split_whitespace().find_map(|word| {

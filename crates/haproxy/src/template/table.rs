@@ -1,6 +1,5 @@
 //! Every template once: name, who may replace it, what may stand in it, and Waymark's own default.
 
-use crate::Settings;
 use crate::apply::Version;
 
 /// Whether a label of a service can replace a template.
@@ -37,7 +36,7 @@ impl Entry {
     /// The default for this version of HAProxy; empty for `HEAD`, which is made from the settings.
     pub fn default(&self, version: Version) -> &'static str {
         match self.since_2_1 {
-            Some(text) if version > Settings::MARATHON_LBS_HAPROXY => text,
+            Some(text) if version > Version::MARATHON_LB => text,
             _ => self.default,
         }
     }
