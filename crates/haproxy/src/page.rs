@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
+use crate::SettingLabel;
 use crate::apply::Version;
 use crate::labels::SETTING_LABELS;
 use crate::template::{LabelUse, templates};
-use crate::SettingLabel;
 
 const INTRODUCTION: &str = "\
 <!-- Made from the tables in crates/haproxy; a test compares (WAYMARK_WRITE_DOCS=1 writes it anew). -->

@@ -1,6 +1,8 @@
 //! Golden files, one a case: `golden/*.json` in, `golden/*.cfg` out. `WAYMARK_WRITE_GOLDEN=1` writes
 //! the latter anew. Every one of them is given to a real HAProxy.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod support;
 
 use std::fmt::Write;

@@ -166,12 +166,14 @@ impl Hosts {
                     (self.asked_on_http, weight) = (true, -1);
                     http.push_str(line);
                 }
-                Step::HttpsMap(host, line) if !self.asked_on_https => {
-                    (self.asked_on_https, weight) = (true, -1);
-                    https.push_str(line);
-                    self.group(host, weight, line);
+                Step::HttpsMap(host, line) => {
+                    if !self.asked_on_https {
+                        (self.asked_on_https, weight) = (true, -1);
+                        https.push_str(line);
+                    }
+                    self.group_map(host, line);
                 }
-                Step::HttpMap(_) | Step::HttpsMap(..) => {}
+                Step::HttpMap(_) => {}
                 Step::Entry(host) => self.map_entry(host, &form.backend),
             }
         }
@@ -195,6 +197,15 @@ impl Hosts {
     fn group(&mut self, host: &str, weight: i64, text: &str) {
         if let Some(group) = self.groups.get_mut(host) {
             group.rules.push((weight, text.to_owned()));
+        }
+    }
+
+    /// Every host's own frontend asks the map once. (marathon-lb has the first host's do so, and gives the
+    /// others none.)
+    fn group_map(&mut self, host: &str, line: &str) {
+        if let Some(group) = self.groups.get_mut(host).filter(|group| !group.asks_map) {
+            group.asks_map = true;
+            group.rules.push((-1, line.to_owned()));
         }
     }
 

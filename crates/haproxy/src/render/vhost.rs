@@ -224,6 +224,8 @@ pub(super) struct Group {
     pub rules: Vec<(i64, String)>,
     pub certificates: Vec<String>,
     pub options: Vec<String>,
+    /// Whether the line that asks the map is among its rules.
+    pub asks_map: bool,
 }
 
 /// The groups by host.

@@ -75,7 +75,12 @@ fn entry(facts: &AppFacts) -> AppEntry {
         health_checks: facts.health_checks.clone(),
         last_scaling_at: facts.last_scaling_at,
         services: facts.ports.iter().enumerate().map(service).collect(),
-        tasks: facts.tasks.iter().filter_map(|task| task_entry(facts, task)).map(Arc::new).collect(),
+        tasks: facts
+            .tasks
+            .iter()
+            .filter_map(|task| task_entry(facts, task))
+            .map(Arc::new)
+            .collect(),
         ..AppEntry::new(facts.id.clone(), "marathon")
     }
 }
@@ -109,7 +114,10 @@ fn task_entry(app: &AppFacts, task: &TaskFacts) -> Option<TaskEntry> {
         host_ports: task.ports.clone(),
         discovery: Vec::new(),
         endpoints: ends
-            .map(|(service, (_, port))| Endpoint { service, address: SocketAddr::new(address, port) })
+            .map(|(service, (_, port))| Endpoint {
+                service,
+                address: SocketAddr::new(address, port),
+            })
             .collect(),
         readiness,
     })
