@@ -89,6 +89,19 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// A seat at a task that was not tried yet, if one is to be had without waiting; or why there is
+    /// none.
+    pub(crate) fn seat_at_once(
+        &mut self,
+        affinity: &Affinity<'_>,
+    ) -> Option<Result<Seat, Refusal>> {
+        match self.pick(affinity) {
+            Ok(Pick::Seat(seat)) => Some(Ok(seat)),
+            Ok(Pick::Full | Pick::Nobody) => None,
+            Err(refusal) => Some(Err(refusal)),
+        }
+    }
+
     /// A seat at a task that was not tried yet.
     pub(crate) async fn seat(&mut self, affinity: &Affinity<'_>) -> Result<Seat, Refusal> {
         loop {

@@ -64,7 +64,7 @@ async fn scene(setting: Setting) -> Scene {
         serve(far, Vec::new(), &terms, &counters, never, |request, respond| {
             let (parts, body) = request.into_parts();
             let (io, tell) = once.take().expect("one request");
-            spawn_local(async move {
+            Some(async move {
                 let mut client = Client::new(respond, body);
                 let head = head::check(&parts).expect("well formed");
                 let told = [(
@@ -81,17 +81,17 @@ async fn scene(setting: Setting) -> Scene {
                     body: setting.body,
                     upgrade: None,
                 };
-                let exchange = ToH1::new(io, &ask, &Limits::default());
+                let mut exchange = ToH1::new(io, &ask, &Limits::default());
                 let patience = Patience {
                     response: setting.patience,
                     contents: setting.patience,
                     agreed: setting.patience,
                 };
                 let scratch = RefCell::new(vec![0; BUFFER_LEN].into_boxed_slice());
-                let end = pump(&scratch, &mut client, exchange, patience, |_| {}).await;
-                let end = end.map(|exchange| exchange.into_idle(Duration::MAX).is_some());
+                let end = pump(&scratch, &mut client, &mut exchange, patience, |_| {}).await;
+                let end = end.map(|()| exchange.into_idle(Duration::MAX).is_some());
                 let _ = tell.send(end);
-            });
+            })
         })
         .await;
     });

@@ -73,7 +73,12 @@ pub(crate) async fn forward(worker: &Rc<Worker>, job: &mut Job, client: &mut Cli
             cookie: job.cookie.as_deref(),
             key: job.key.as_deref(),
         };
-        let seat = match or_gone(client, search.seat(&affinity)).await {
+        let found = match search.seat_at_once(&affinity) {
+            Some(found) => Ok(found),
+            // Boxed, as most requests do without: every stream would carry the space for it.
+            None => or_gone(client, Box::pin(search.seat(&affinity))).await,
+        };
+        let seat = match found {
             Ok(Ok(seat)) => seat,
             Ok(Err(refusal)) => return refused(refusal, failure),
             Err(_) => return End::Gone,
@@ -162,7 +167,6 @@ async fn by_h1(
             end => return Ok(end?),
         }
     }
-    // Boxed, as what else most requests do without: every stream would carry the space for it.
     let opened = Box::pin(open(worker, job, endpoint, limit));
     let stream = or_gone(client, opened).await??;
     Ok(exchange_h1(worker, job, client, seat, stream).await?)
@@ -192,8 +196,8 @@ async fn exchange_h1(
     stream: Stream,
 ) -> Result<(), Failure> {
     let limits = &worker.shared.config.limits;
-    let exchange = ToH1::new(stream, &job.for_h1(), limits);
-    let exchange = carry(worker, job, client, seat, exchange).await?;
+    let mut exchange = ToH1::new(stream, &job.for_h1(), limits);
+    carry(worker, job, client, seat, &mut exchange).await?;
     // A connection that began with a PROXY header is its client's alone.
     let idle = exchange.into_idle(limits.upstream_idle);
     if let Some((stream, time)) = idle.filter(|_| job.pool.rules.backend.send_proxy.is_none()) {
@@ -214,8 +218,8 @@ async fn by_h2(
 ) -> Result<(), Failed> {
     let end = client.body.is_end_stream();
     let opened = open_stream(worker, job, end, seat.endpoint(), limit);
-    let exchange: ToH2 = or_gone(client, opened).await??;
-    carry(worker, job, client, seat, exchange).await?;
+    let mut exchange: ToH2 = or_gone(client, opened).await??;
+    carry(worker, job, client, seat, &mut exchange).await?;
     Ok(())
 }
 
@@ -260,8 +264,8 @@ async fn carry<E: Exchange>(
     job: &mut Job,
     client: &mut Client,
     seat: &Seat,
-    exchange: E,
-) -> Result<E, Failure> {
+    exchange: &mut E,
+) -> Result<(), Failure> {
     let config = &worker.shared.config;
     let timeouts = &job.pool.rules.timeouts;
     let response = timeouts.response.unwrap_or(config.limits.response_timeout);

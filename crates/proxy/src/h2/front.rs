@@ -1,8 +1,12 @@
 //! One client's HTTP/2 connection: from its preface to its last stream.
 //!
-//! In: bytes. Out: requests, each with its own handle to answer by, given to `handle`. What a client
-//! can make us hold or do is bounded here and in `flood`: streams, header lists, frames, windows,
-//! resets, control frames, idleness, and sockets that take nothing.
+//! In: bytes. Out: requests, each with its own handle to answer by, given to `handle`, and whatever
+//! future that returns is polled to its end. What a client can make us hold or do is bounded here
+//! and in `flood`: streams, header lists, frames, windows, resets, control frames, idleness, and
+//! sockets that take nothing.
+//!
+//! One task of the event loop serves the connection and all its streams: the answers of all that
+//! were woken together go out in one write.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -11,6 +15,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, Stream};
 use h2::server::{self, SendResponse};
 use h2::{Reason, RecvStream};
 use http::Request;
@@ -39,7 +44,7 @@ pub(crate) struct Terms {
 
 /// Serves a client until its connection has ended. When `stop` is ready, the client is told to go
 /// (GOAWAY), and what it has open goes on to its end.
-pub(crate) async fn serve<S, H>(
+pub(crate) async fn serve<S, H, F>(
     io: S,
     prefix: Vec<u8>,
     terms: &Terms,
@@ -48,7 +53,8 @@ pub(crate) async fn serve<S, H>(
     handle: H,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
-    H: FnMut(Request<RecvStream>, SendResponse<Bytes>),
+    H: FnMut(Request<RecvStream>, SendResponse<Bytes>) -> Option<F>,
+    F: Future<Output = ()>,
 {
     count(&counters.connections);
     let seen = Seen::new();
@@ -65,12 +71,26 @@ pub(crate) async fn serve<S, H>(
         terms,
         counters,
         handle,
+        streams: FuturesUnordered::new(),
         tick,
         quiet: Duration::ZERO,
         farewell: None,
     };
     let (mut stop, mut clock) = (pin!(stop), pin!(sleep(tick)));
     poll_fn(|cx| serving.poll(cx, stop.as_mut(), clock.as_mut())).await;
+    // Without the connection the streams see that their client has gone.
+    let Serving { connection, mut streams, .. } = serving;
+    drop(connection);
+    poll_fn(|cx| match poll_all(&mut streams, cx) {
+        () if streams.is_empty() => Poll::Ready(()),
+        () => Poll::Pending,
+    })
+    .await;
+}
+
+/// Polls every stream that was woken.
+fn poll_all<F: Future<Output = ()>>(streams: &mut FuturesUnordered<F>, cx: &mut Context<'_>) {
+    while let Poll::Ready(Some(())) = Pin::new(&mut *streams).poll_next(cx) {}
 }
 
 fn builder(terms: &Terms) -> server::Builder {
@@ -92,12 +112,14 @@ fn builder(terms: &Terms) -> server::Builder {
 /// The clock is looked at this often in the shortest wait.
 const TICKS: u32 = 4;
 
-struct Serving<'a, S, H> {
+struct Serving<'a, S, H, F> {
     connection: server::Connection<Watched<S>, Bytes>,
     seen: Rc<Seen>,
     terms: &'a Terms,
     counters: &'a Counters,
     handle: H,
+    /// What `handle` returned and has not ended.
+    streams: FuturesUnordered<F>,
     tick: Duration,
     /// How long there has been no stream.
     quiet: Duration,
@@ -114,10 +136,11 @@ enum Farewell {
     Abrupt,
 }
 
-impl<S, H> Serving<'_, S, H>
+impl<S, H, F> Serving<'_, S, H, F>
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    H: FnMut(Request<RecvStream>, SendResponse<Bytes>),
+    H: FnMut(Request<RecvStream>, SendResponse<Bytes>) -> Option<F>,
+    F: Future<Output = ()>,
 {
     /// Ready when the connection has ended, or is to be dropped.
     fn poll(
@@ -130,9 +153,13 @@ where
             self.say_goodbye();
         }
         loop {
-            if self.poll_streams(cx).is_ready() {
+            // Before the connection, which then writes what they have said.
+            poll_all(&mut self.streams, cx);
+            if self.poll_connection(cx).is_ready() {
                 return Poll::Ready(());
             }
+            // The new ones.
+            poll_all(&mut self.streams, cx);
             if self.ends_flood() {
                 // Another turn of the connection tells the client.
                 continue;
@@ -145,13 +172,13 @@ where
         }
     }
 
-    /// Lets the connection work, and hands out new streams; ready when it has ended.
-    fn poll_streams(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Lets the connection work, and takes new streams in; ready when it has ended.
+    fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match ready!(self.connection.poll_accept(cx)) {
                 Some(Ok((request, respond))) => {
                     count(&self.counters.streams);
-                    (self.handle)(request, respond);
+                    self.streams.extend((self.handle)(request, respond));
                 }
                 Some(Err(error)) => {
                     if error.is_library() && self.farewell != Some(Farewell::Abrupt) {

@@ -84,13 +84,16 @@ impl Raw {
             let (counters, held) = (counters.clone(), held.clone());
             async move {
                 let stop = async move { drop(stopped.await) };
-                serve(server, Vec::new(), &terms, &counters, stop, |_, mut respond| match answer {
-                    Some(length) => {
+                serve(server, Vec::new(), &terms, &counters, stop, |_, mut respond| {
+                    let Some(length) = answer else {
+                        held.borrow_mut().push(respond);
+                        return None;
+                    };
+                    Some(async move {
                         let mut send =
                             respond.send_response(Response::new(()), false).expect("open");
                         send.send_data(vec![0; length].into(), true).expect("open");
-                    }
-                    None => held.borrow_mut().push(respond),
+                    })
                 })
                 .await;
             }

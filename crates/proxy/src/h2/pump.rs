@@ -83,10 +83,10 @@ impl Client {
 pub(crate) async fn pump<E: Exchange>(
     scratch: &RefCell<Box<[u8]>>,
     client: &mut Client,
-    exchange: E,
+    exchange: &mut E,
     patience: Patience,
     edit: impl FnMut(&mut Response<()>),
-) -> Result<E, Failure> {
+) -> Result<(), Failure> {
     let tick = patience.response.min(patience.contents).min(patience.agreed) / TICKS;
     let sleep = pin!(sleep(tick));
     let mut clock = Clock { sleep, tick, quiet: Duration::ZERO, moved: false, armed: false };
@@ -103,13 +103,12 @@ pub(crate) async fn pump<E: Exchange>(
         ready!(clock.poll(cx, moved, pump.limit(patience)));
         Poll::Ready(Err(pump.tardy()))
     })
-    .await?;
-    Ok(pump.exchange)
+    .await
 }
 
 struct Pump<'a, E, F> {
     client: &'a mut Client,
-    exchange: E,
+    exchange: &'a mut E,
     edit: F,
     up: Up,
     down: Down,

@@ -1,4 +1,4 @@
-//! A client's connection as requests, each served by a task of the event loop.
+//! A client's connection as requests, each a future that the connection's task polls.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -8,7 +8,6 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use tokio::task::spawn_local;
 use tracing::debug;
 
 use super::admit::{Admission, Refusal};
@@ -19,7 +18,7 @@ use super::job::Job;
 use super::limits::MAX_HEADER_LIST;
 use super::pump::Client;
 use crate::h1::ClientIo;
-use crate::http::access_log::Ended;
+use crate::http::access_log::{Begun, Ended};
 use crate::http::local::Answer;
 use crate::listen::Conn;
 use crate::port::count;
@@ -46,53 +45,88 @@ pub(crate) async fn serve<S: ClientIo>(worker: Rc<Worker>, io: S, prefix: Vec<u8
     let session = Rc::new(Session { worker: worker.clone(), conn, admission });
     let (counters, stop) = (&worker.shared.h2, worker.stopping());
     front::serve(io, prefix, &terms, counters, stop, |request, respond| {
-        spawn_local(stream(session.clone(), request, respond));
+        // Boxed: it is moved several times until it is polled.
+        take(&session, request, respond).map(|stream| Box::pin(run(stream)))
     })
     .await;
 }
 
-/// The life of one request.
-async fn stream(session: Rc<Session>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
-    let Session { worker, conn, admission } = &*session;
+/// A request that goes to a task.
+struct Stream {
+    session: Rc<Session>,
+    started: Instant,
+    log: Option<Box<Begun>>,
+    kind: Kind,
+    client: Client,
+    job: Job,
+}
+
+/// Takes a request in. `None`: Waymark has answered it.
+fn take(
+    session: &Rc<Session>,
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+) -> Option<Box<Stream>> {
+    let Session { worker, conn, admission } = &**session;
     let started = Instant::now();
     let (parts, body) = request.into_parts();
     let log = admission.begin_log(worker, conn, &parts);
     let kind = Kind { grpc: grpc::is_grpc(&parts.headers), head: parts.method == Method::HEAD };
     let end = body.is_end_stream();
     let mut client = Client::new(respond, body);
-    let (job, reason) = match admission.admit(worker, conn, parts, end) {
-        Ok(mut job) => {
-            let end = forward(worker, &mut job, &mut client).await;
-            let reason = settle(worker, &mut job, &mut client, kind, end);
-            job.count(client.bytes_in, client.bytes_out, started.elapsed());
-            (Ok(job), reason)
+    let (status, reason) = match admission.admit(worker, conn, parts, end) {
+        Ok(job) => {
+            let session = session.clone();
+            return Some(Box::new(Stream { session, started, log, kind, client, job }));
         }
         Err(Refusal::Answer(answer)) => {
             send(&mut client, &answer, kind);
-            (Err(answer.status), answer.reason)
+            (answer.status, answer.reason)
         }
         Err(Refusal::Malformed(malformed)) => {
             count(&worker.shared.h2.malformed);
             debug!(client = %conn.source, %malformed, "a request was reset");
             client.respond.send_reset(Reason::PROTOCOL_ERROR);
-            (Err(0), "malformed".into())
+            (0, "malformed".into())
         }
     };
-    if let (Some(log), Some(begun)) = (&worker.shared.access_log, log) {
-        let job = job.as_ref();
-        log.end(
-            &begun,
-            &Ended {
-                status: job.map_or_else(|status| *status, |job| job.status),
-                bytes_in: client.bytes_in,
-                bytes_out: client.bytes_out,
-                duration: started.elapsed(),
-                service: job.map_or("", |job| &job.pool.name),
-                task: job.ok().and_then(|job| job.task),
-                reason: &reason,
-            },
-        );
-    }
+    write_log(worker, log, &client, started, status, None, &reason);
+    None
+}
+
+/// The way of a request to its task, and of the answer back.
+async fn run(mut stream: Box<Stream>) {
+    let Stream { session, started, log, kind, client, job } = &mut *stream;
+    let worker = &session.worker;
+    let end = forward(worker, job, client).await;
+    let reason = settle(worker, job, client, *kind, end);
+    job.count(client.bytes_in, client.bytes_out, started.elapsed());
+    write_log(worker, log.take(), client, *started, job.status, Some(job), &reason);
+}
+
+/// Ends the request's line in the access log, if there is one.
+fn write_log(
+    worker: &Worker,
+    log: Option<Box<Begun>>,
+    client: &Client,
+    started: Instant,
+    status: u16,
+    job: Option<&Job>,
+    reason: &str,
+) {
+    let (Some(log), Some(begun)) = (&worker.shared.access_log, log) else { return };
+    log.end(
+        &begun,
+        &Ended {
+            status,
+            bytes_in: client.bytes_in,
+            bytes_out: client.bytes_out,
+            duration: started.elapsed(),
+            service: job.map_or("", |job| &job.pool.name),
+            task: job.and_then(|job| job.task),
+            reason,
+        },
+    );
 }
 
 /// Tells the client how its request ended, if the task has not. Returns why Waymark answered.
