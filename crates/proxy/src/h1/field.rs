@@ -206,11 +206,13 @@ fn read_field(head: &[u8], line: usize) -> Result<(Field, usize), Bad> {
     let after = rest.get(name_len + 1..).unwrap_or_default();
     let blanks = after.iter().position(|&b| b != b' ' && b != b'\t').unwrap_or(after.len());
     let text = after.get(blanks..).unwrap_or_default();
-    let len = text.iter().position(|&b| !is_value(b)).unwrap_or(text.len());
-    if !text.get(len..).unwrap_or_default().starts_with(b"\r\n") {
+    let len = memchr::memchr(b'\r', text).unwrap_or(text.len());
+    let value = text.get(..len).unwrap_or_default();
+    // All of them, without a branch for each: values are long, and invalid ones rare.
+    let valid = value.iter().fold(true, |valid, &b| valid & is_value(b));
+    if !valid || !text.get(len..).unwrap_or_default().starts_with(b"\r\n") {
         return Err(Bad::Request("a header value has an invalid character"));
     }
-    let value = text.get(..len).unwrap_or_default();
     let trimmed = value.iter().rposition(|&b| b != b' ' && b != b'\t').map_or(0, |p| p + 1);
     let name = rest.get(..name_len).unwrap_or_default();
     let value_at = line + name_len + 1 + blanks;
@@ -243,36 +245,27 @@ pub(crate) fn check_trailer(line: &[u8]) -> Result<(), Bad> {
 
 /// Whether the byte may stand in a token (RFC 9110 §5.6.2).
 pub(crate) fn is_token(byte: u8) -> bool {
-    CLASSES[usize::from(byte)] & TOKEN != 0
+    TOKENS[usize::from(byte)]
 }
 
 /// Whether the byte may stand in a field value (RFC 9110 §5.5).
 pub(crate) fn is_value(byte: u8) -> bool {
-    CLASSES[usize::from(byte)] & VALUE != 0
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
-const TOKEN: u8 = 1;
-const VALUE: u8 = 2;
+static TOKENS: [bool; 256] = tokens();
 
-static CLASSES: [u8; 256] = classes();
-
-const fn classes() -> [u8; 256] {
-    let mut classes = [0; 256];
+const fn tokens() -> [bool; 256] {
+    let mut tokens = [false; 256];
     let mut byte = 0;
     while byte < 256 {
         let b = byte as u8;
-        if b.is_ascii_alphanumeric()
+        tokens[byte] = b.is_ascii_alphanumeric()
             || matches!(b, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.')
-            || matches!(b, b'^' | b'_' | b'`' | b'|' | b'~')
-        {
-            classes[byte] |= TOKEN;
-        }
-        if b == b'\t' || (b >= b' ' && b != 0x7f) {
-            classes[byte] |= VALUE;
-        }
+            || matches!(b, b'^' | b'_' | b'`' | b'|' | b'~');
         byte += 1;
     }
-    classes
+    tokens
 }
 
 /// The members of a comma-separated list, without blanks and empty ones (RFC 9110 §5.6.1).

@@ -173,7 +173,11 @@ impl Job {
 
 /// Whether a field of a request ends here: it belongs to the connection, or it is ours to say.
 pub(crate) fn stays_here(name: &HeaderName) -> bool {
-    let known = Known::of(name.as_str().as_bytes());
+    is_ours(Known::of(name.as_str().as_bytes()))
+}
+
+/// As [`stays_here`], of a name whose meaning is known already.
+pub(crate) fn is_ours(known: Known) -> bool {
     known.is_forwarding()
         || matches!(known, Known::Host | Known::TransferEncoding)
         || (known.is_hop_by_hop() && known != Known::Te)

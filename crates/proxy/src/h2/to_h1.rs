@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::exchange::{Broken, Exchange, Part};
-use super::job::stays_here;
+use super::job::is_ours;
 use super::upgrade::Upgrade;
 use crate::Limits;
 use crate::h1::{
@@ -386,7 +386,7 @@ fn write_head(out: &mut Vec<u8>, ask: &Ask<'_>) {
         match Known::of(name.as_str().as_bytes()) {
             Known::ContentLength | Known::Te => {}
             Known::Cookie => cookies = true,
-            _ if stays_here(name) || *name == SEC_WEBSOCKET_KEY => {}
+            known if is_ours(known) || *name == SEC_WEBSOCKET_KEY => {}
             _ => write_line(out, name.as_str(), value.as_bytes()),
         }
     }
