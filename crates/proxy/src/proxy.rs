@@ -23,7 +23,7 @@ use crate::limits::{NofileError, nofile_limit};
 use crate::listen::{SocketKey, Sockets};
 use crate::output::ProxyOutput;
 use crate::route::{
-    self, Affinity, Explanation, Exposure, Front, Notices, RouteTable, TableBuilder,
+    self, Affinity, Explanation, Exposure, Front, Notices, Pool, RouteTable, TableBuilder,
 };
 use crate::stats::{PortStats, Totals, listener_stats, port_stats, udp_stats};
 use crate::tls::{AuthoritiesStatus, Certificates};
@@ -151,6 +151,11 @@ impl Proxy {
     /// The files of authorities by which tasks are verified, as far as they were used.
     pub fn authorities(&self) -> Vec<AuthoritiesStatus> {
         self.shared.connectors.status()
+    }
+
+    /// What keeps everything from the pool's tasks, whatever their state.
+    pub(crate) fn problem(&self, pool: &Pool) -> Option<String> {
+        self.shared.connectors.problem(pool.rules.backend.tls.as_ref()?)
     }
 
     /// Requests that met no service, and what else is counted for all of them together.

@@ -9,12 +9,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use http_body_util::BodyExt;
 use support::config;
 use support::http::{Web, status, text};
 use support::tls::{Identity, listener};
 use support::{PATIENCE, task};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use waymark_model::{Agent, Readiness, TaskEntry};
+use waymark_proxy::admin::{Admin, AdminConfig};
 use waymark_proxy::tls::CertificateState;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -126,4 +128,21 @@ async fn a_missing_file_of_authorities_is_told_and_waited_for() {
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
     assert_eq!(web.proxy.authorities()[0].state, CertificateState::Served);
+}
+
+#[tokio::test]
+async fn the_service_says_what_is_wrong_with_its_authorities() {
+    let task = Task::start("localhost").await;
+    let web = Web::with(config(), &labels(&task.ca()), &[task.address]).await;
+    assert_eq!(ask(&web).await.0, 503);
+    let admin = Arc::new(Admin::new(AdminConfig::new("test"), Arc::new(web.proxy)));
+    for (path, found) in
+        [("/v1/services/web", "/problem"), ("/v1/certificates", "/authorities/0/reason")]
+    {
+        let answer = admin.view(path, None).await.unwrap();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let shown: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let reason = shown.pointer(found).and_then(|reason| reason.as_str());
+        assert!(reason.is_some_and(|reason| reason.contains("ca.pem")), "{path}: {shown}");
+    }
 }

@@ -26,6 +26,9 @@ pub(super) struct ServiceView {
     balance: String,
     /// What requests meet when there is no ready task: a sentence.
     condition: &'static str,
+    /// What keeps requests from all of its tasks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
     ready: usize,
     tasks: usize,
     waiting: u32,
@@ -124,6 +127,7 @@ fn view(proxy: &Proxy, pool: &Pool, whole: bool) -> ServiceView {
         paths: pool.rules.paths.iter().map(path_text).collect(),
         balance: balance_text(&pool.rules.balance),
         condition: condition(&states),
+        problem: whole.then(|| proxy.problem(pool)).flatten(),
         ready,
         tasks: states.len(),
         waiting: pool.queue_len(),

@@ -160,6 +160,15 @@ impl Connectors {
         files
     }
 
+    /// Why no task with these rules can be reached: its authorities' file cannot be read.
+    pub(crate) fn problem(&self, tls: &BackendTls) -> Option<String> {
+        let file = tls.ca.as_deref().filter(|_| !tls.insecure)?;
+        let slots: Vec<Arc<Slot>> = self.slots().values().cloned().collect();
+        let of_file = slots.iter().filter(|slot| slot.key.ca.as_deref() == Some(file));
+        let mut found = of_file.filter_map(|slot| slot.status());
+        found.find(|status| status.state == CertificateState::Refused)?.reason
+    }
+
     fn slot(&self, tls: &BackendTls, alpn: &'static [&'static [u8]]) -> Arc<Slot> {
         let ca = tls.ca.clone().filter(|_| !tls.insecure);
         let key = Key { insecure: tls.insecure, ca, alpn };
