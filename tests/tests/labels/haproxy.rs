@@ -130,6 +130,9 @@ fn access() -> Vec<Case> {
             expect("with the wrong one", wrong.status, 401)?;
             let right = at.get_with("/", &[("Authorization", &basic("ann:password"))])?;
             expect("with the right one", right.status, 200)?;
+            for target in ["//", "/%2e/", "/x/..", "/;a=b/", &format!("http://{}/", at.host)] {
+                expect(target, at.get(target)?.status, 401)?;
+            }
             expect("on the service port", at.get_service("/")?.status, 200)
         }),
         one(

@@ -2,7 +2,8 @@
 //!
 //! On the shared ports, by the most specific pattern of the host first (the name itself, the longest
 //! wildcard, every name), and within one pattern by priority, kind and length of the path. A pattern
-//! of which no rule has the path leaves the request to the next pattern.
+//! of which no rule has the path leaves the request to the next pattern. Paths are compared as they
+//! came; one that comes to a guarded service's when it is decoded and resolved is that service's.
 //!
 //! Then, in the order in which HAProxy runs the rules that marathon-lb writes: to https, who is it,
 //! may it come from there, `/` elsewhere.
@@ -14,6 +15,7 @@ use waymark_routing::HostPattern;
 
 use super::hosts::{HostName, HostRules, Rule};
 use super::pool::Pool;
+use super::spelling::canonical;
 use super::table::{ListenKey, RouteTable, ServiceRoute};
 
 /// Where a client came in.
@@ -116,8 +118,9 @@ pub(crate) fn decide_traced(
         }
         Front::Http | Front::Https => {
             let Some(host) = HostName::read(request.host) else { return Decision::NoRoute };
-            match find(table, host.as_str(), path_of(request.target), random, trace) {
-                Some(pool) => pool,
+            let path = path_of(request.target);
+            match find(table, host.as_str(), path, random, trace) {
+                Some(pool) => guarded(table, host.as_str(), path, random, trace).unwrap_or(pool),
                 None => return Decision::NoRoute,
             }
         }
@@ -159,6 +162,21 @@ fn find<'t>(
     trace: &mut impl Trace,
 ) -> Option<&'t Arc<Pool>> {
     table.hosts.matching(host).find_map(|rules| first_met(rules, path, random, trace))
+}
+
+/// The service that guards what the path comes to, if it is spelled otherwise: by a password or by
+/// the source. A task behind an unguarded rule might decode what the rules did not.
+fn guarded<'t>(
+    table: &'t RouteTable,
+    host: &str,
+    path: &str,
+    random: u32,
+    trace: &mut impl Trace,
+) -> Option<&'t Arc<Pool>> {
+    let plain = canonical(path)?;
+    let pool = find(table, host, &plain, random, &mut Silent)?;
+    let guards = pool.rules.auth.is_some() || !pool.rules.allowed.is_empty();
+    guards.then(|| find(table, host, &plain, random, trace)).flatten()
 }
 
 fn first_met<'t>(

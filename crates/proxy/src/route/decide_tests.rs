@@ -242,6 +242,65 @@ fn who_may_ask() {
 }
 
 #[test]
+fn no_spelling_gets_round_a_password_or_a_network() {
+    let auth = "realm:user:$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1";
+    let host = ("HAPROXY_0_VHOST", "a.test");
+    let path = |path| ("HAPROXY_0_PATH", path);
+    let networks = ("HAPROXY_0_BACKEND_NETWORK_ALLOWED_ACL", "10.0.0.0/8");
+    let world = World::of([
+        app("/open", &[1], &[host]),
+        app("/admin", &[2], &[host, path("/admin"), ("HAPROXY_0_AUTH", auth)]),
+        app("/inside", &[3], &[host, path("/inside"), networks]),
+        app("/docs", &[4], &[host, path("/docs")]),
+    ]);
+    for front in [Front::Http, Front::Https] {
+        for target in [
+            "/admin",
+            "/admin/x?y",
+            "/%61dmin",
+            "/%61%64%6d%69%6e/x",
+            "//admin",
+            "/.//admin",
+            "/x/../admin",
+            "/docs/../admin",
+            "/docs/%2e%2e/admin",
+            "/docs/..%2fadmin",
+            "/%2561dmin",
+            "/;a=b/admin",
+            "/admin;a=b",
+            "/docs/..;/admin",
+            "/\\admin",
+            "/docs\\..\\admin",
+            "/admin/../docs",
+            "/admin/%2e%2e/docs",
+        ] {
+            assert_eq!(at(&world, front, &format!("a.test{target}")), "401 admin_2", "{target}");
+        }
+        for host in ["A.TEST", "a.test.", "a.test:8080", "A.test.:80"] {
+            assert_eq!(at(&world, front, &format!("{host}/admin")), "401 admin_2", "{host}");
+        }
+        assert_eq!(at(&world, front, "a.test/x/../inside"), "403");
+        // What is guarded by nobody goes where its letters say.
+        for (target, wanted) in [
+            ("/docs/%61", "docs_4"),
+            ("/%64ocs", "open_1"),
+            ("/a//b", "open_1"),
+            ("/administrator/../x", "401 admin_2"),
+            ("/ADMIN", "open_1"),
+            ("/x?next=/../admin", "open_1"),
+        ] {
+            assert_eq!(at(&world, front, &format!("a.test{target}")), wanted, "{target}");
+        }
+    }
+    let request = get(Front::Http, "a.test", "/docs/../admin");
+    let explained = explain(world.table(), &request, &Affinity::default(), 0, 0);
+    assert_eq!((explained.decision, explained.status), ("authenticate", Some(401)));
+    let past = explain(world.table(), &get(service(2), "", "/"), &Affinity::default(), 0, 0);
+    assert!(past.reason.contains("nobody is asked for it here"), "{}", past.reason);
+    assert!(explained.rules.last().is_some_and(|rule| rule.met && rule.path == "prefix /admin"));
+}
+
+#[test]
 fn the_root_can_be_elsewhere() {
     let world = World::of([app(
         "/a",

@@ -189,6 +189,13 @@ impl Explanation {
                 None,
                 "TLS for this server name goes to a task unopened".to_owned(),
             ),
+            Decision::Forward(pool) if pool.rules.auth.is_some() => (
+                "forward",
+                None,
+                "a task answers; its password (AUTH) holds on the http and https ports only, and \
+                 nobody is asked for it here"
+                    .to_owned(),
+            ),
             Decision::Forward(_) => ("forward", None, "a task answers".to_owned()),
             Decision::Redirect(status, location) => {
                 self.location = Some(location.clone());

@@ -19,9 +19,10 @@ mod pick;
 mod pool;
 mod queue;
 mod service;
+mod spelling;
 mod table;
 #[cfg(test)]
-mod test_world;
+pub(crate) mod test_world;
 
 pub use builder::{Notices, TableBuilder};
 pub use decide::{Decision, Front, Headers, Request, admit, decide};

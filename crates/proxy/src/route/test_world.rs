@@ -15,13 +15,13 @@ use super::table::{Exposure, Groups, HealthPolicy, ListenKey, RouteTable};
 use super::{Notices, TableBuilder};
 
 /// A catalog and the tables made from it.
-pub(super) struct World {
+pub(crate) struct World {
     writer: Writer,
     reader: Reader,
     builder: TableBuilder,
 }
 
-pub(super) fn exposure() -> Exposure {
+pub(crate) fn exposure() -> Exposure {
     Exposure {
         groups: Groups::All,
         strict: false,
@@ -31,12 +31,12 @@ pub(super) fn exposure() -> Exposure {
     }
 }
 
-pub(super) fn id(app: &str) -> AppId {
+pub(crate) fn id(app: &str) -> AppId {
     PathId::parse(app).unwrap()
 }
 
 /// A task that answers for services 0, 1 … at 10.0.0.`host`:31000, 31001 ….
-pub(super) fn task(name: &str, host: u8, readiness: Readiness) -> Arc<TaskEntry> {
+pub(crate) fn task(name: &str, host: u8, readiness: Readiness) -> Arc<TaskEntry> {
     let at = |port| SocketAddr::from(([10, 0, 0, host], port));
     Arc::new(TaskEntry {
         id: TaskId::from_text(name),
@@ -56,7 +56,7 @@ pub(super) fn task(name: &str, host: u8, readiness: Readiness) -> Arc<TaskEntry>
 }
 
 /// An app with TCP services on these ports, one ready task and these labels.
-pub(super) fn app(name: &str, ports: &[u16], labels: &[(&str, &str)]) -> AppEntry {
+pub(crate) fn app(name: &str, ports: &[u16], labels: &[(&str, &str)]) -> AppEntry {
     let service = |(index, port): (usize, &u16)| Service {
         index,
         port: *port,
@@ -73,28 +73,28 @@ pub(super) fn app(name: &str, ports: &[u16], labels: &[(&str, &str)]) -> AppEntr
 }
 
 impl World {
-    pub(super) fn new(exposure: Exposure) -> World {
+    pub(crate) fn new(exposure: Exposure) -> World {
         let (writer, reader) = Writer::new(0);
         World { writer, reader, builder: TableBuilder::new(exposure, |_| false, Arc::default()) }
     }
 
-    pub(super) fn of(apps: impl IntoIterator<Item = AppEntry>) -> World {
+    pub(crate) fn of(apps: impl IntoIterator<Item = AppEntry>) -> World {
         let mut world = World::new(exposure());
         world.put(apps);
         world
     }
 
-    pub(super) fn put(&mut self, apps: impl IntoIterator<Item = AppEntry>) -> Notices {
+    pub(crate) fn put(&mut self, apps: impl IntoIterator<Item = AppEntry>) -> Notices {
         self.writer.publish(apps.into_iter().map(|app| (app.id.clone(), Some(app))));
         self.builder.apply(self.reader.latest(), Timestamp::ZERO)
     }
 
-    pub(super) fn remove(&mut self, app: &str) -> Notices {
+    pub(crate) fn remove(&mut self, app: &str) -> Notices {
         self.writer.publish([(id(app), None)]);
         self.builder.apply(self.reader.latest(), Timestamp::ZERO)
     }
 
-    pub(super) fn table(&self) -> &RouteTable {
+    pub(crate) fn table(&self) -> &RouteTable {
         self.builder.table()
     }
 }
@@ -110,10 +110,10 @@ impl Headers for BTreeMap<&str, &str> {
     }
 }
 
-pub(super) static NO_HEADERS: BTreeMap<&str, &str> = BTreeMap::new();
+pub(crate) static NO_HEADERS: BTreeMap<&str, &str> = BTreeMap::new();
 
 /// `GET target` for a host, from 192.0.2.1.
-pub(super) fn get<'a>(front: Front, host: &'a str, target: &'a str) -> Request<'a> {
+pub(crate) fn get<'a>(front: Front, host: &'a str, target: &'a str) -> Request<'a> {
     Request {
         front,
         secure: front == Front::Https,
@@ -125,6 +125,6 @@ pub(super) fn get<'a>(front: Front, host: &'a str, target: &'a str) -> Request<'
     }
 }
 
-pub(super) fn service(port: u16) -> Front {
+pub(crate) fn service(port: u16) -> Front {
     Front::Service(ListenKey { port, udp: false, ip: None })
 }

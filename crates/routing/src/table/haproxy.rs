@@ -143,8 +143,10 @@ pub(super) const PORT: &[Label] = &[
         "everybody may ask",
         Need::HttpHost,
         |d, v| access::auth(v).map(|auth| d.rules.auth = auth),
-        "Basic authentication for its host names on the http and https ports; not on the service port and the \
-         app-id port. The hash is in one of crypt(3)'s forms: `$6$`, `$5$`, `$1$`, `$2a$`, `$2b$`, `$2y$`, \
+        "Basic authentication for its host names on the http and https ports. **Nobody is asked for it on the \
+         service port and on the app-id port (9091)**, as with marathon-lb: whoever reaches those goes past it, so \
+         keep them from strangers by a firewall, `BIND_ADDR` or `BACKEND_NETWORK_ALLOWED_ACL`, which holds \
+         everywhere. No other spelling of a path gets round it. The hash is in one of crypt(3)'s forms: `$6$`, `$5$`, `$1$`, `$2a$`, `$2b$`, `$2y$`, \
          `$sha1$`, or DES (`openssl passwd -6` makes one).",
     ),
     port(
