@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use waymark_model::{AppId, TaskId};
 
@@ -27,6 +27,8 @@ pub enum ListenerState {
 pub struct PortStats {
     /// The service port.
     pub port: u16,
+    /// The address it is listened on, if not the configured one: one number can have several.
+    pub address: Option<IpAddr>,
     /// Whether it is for UDP; its connections are sessions then.
     pub udp: bool,
     /// The apps that have it, in order of their ids.
@@ -119,6 +121,10 @@ pub(crate) fn listener_stats(port: &Port) -> PortStats {
     let counters = &port.counters;
     PortStats {
         port: port.number,
+        address: match port.front {
+            Front::Service(key) => key.ip,
+            _ => None,
+        },
         udp: matches!(port.front, Front::Service(key) if key.udp),
         apps: Vec::new(),
         listener: port.listener(),

@@ -8,19 +8,21 @@
 //! The paths are marathon-lb's (`/haproxy?stats;csv`, `/_haproxy_…`, `/_mlb_signal/…`, `/metrics`)
 //! and Waymark's own below `/v1`. Everything is made when it is asked for, from the table that the
 //! workers have; nothing here is on the way of a request, keeps state, or shows a secret. Lists of
-//! everything are made one or two at a time, beside the event loop.
+//! everything are made one or two at a time, on a thread of their own: no worker waits for them.
 
 mod answer;
+mod csv;
 mod explain;
 mod haproxy;
 mod resource;
 mod routes;
 mod services;
+mod status;
 
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{Method, Request};
@@ -34,6 +36,7 @@ use waymark_http::query::Query;
 use crate::Proxy;
 pub use answer::Answer;
 use resource::Resource;
+pub use routes::{preview, quarantine};
 
 /// Writes metrics in OpenMetrics text, whole families, without the closing `# EOF`.
 pub type MetricsSource = Box<dyn Fn(&mut String) + Send + Sync>;
@@ -83,12 +86,13 @@ pub struct Admin {
     config: AdminConfig,
     proxy: Arc<Proxy>,
     lists: Semaphore,
+    started: Instant,
 }
 
 impl Admin {
     /// For this load balancer.
     pub fn new(config: AdminConfig, proxy: Arc<Proxy>) -> Admin {
-        Admin { lists: Semaphore::new(config.lists), config, proxy }
+        Admin { lists: Semaphore::new(config.lists), config, proxy, started: Instant::now() }
     }
 
     /// Serves everything on `listener` until `shutdown` completes and open requests have ended.
@@ -118,7 +122,7 @@ impl Admin {
             return answer::forbidden("the stats port of this machine alone is asked by address");
         }
         let Some(resource) = Resource::find(request.uri.path(), request.uri.query()) else {
-            return answer::not_found("There is no such page");
+            return answer::not_found(no_such_page(request.uri.path()));
         };
         if let Resource::Signal(_) = resource {
             if ![Method::GET, Method::POST].contains(&request.method) {
@@ -166,8 +170,17 @@ impl Admin {
     fn list(&self, resource: &Resource, query: &Query) -> Answer {
         let proxy = &self.proxy;
         match resource {
-            Resource::StatsCsv => answer::csv(haproxy::csv(proxy)),
-            Resource::Stats => answer::html(&haproxy::page(proxy, &self.config.version)),
+            Resource::StatsCsv => {
+                answer::csv(csv::csv(&proxy.table(), &proxy.fronts(), proxy.clock_ms()))
+            }
+            Resource::Stats => {
+                let source = (self.config.source)();
+                answer::html(&haproxy::page(proxy, &self.config.version, &source))
+            }
+            Resource::Status => {
+                let (version, source) = (&self.config.version, (self.config.source)());
+                answer::json(&status::status(proxy, version, self.started.elapsed(), source))
+            }
             Resource::VhostMap => answer::text(haproxy::vhost_map(&proxy.table())),
             Resource::AppMap => answer::text(haproxy::app_map(&proxy.table())),
             Resource::Metrics => answer::metrics(self.metrics()),
@@ -208,5 +221,16 @@ impl Admin {
             }
             _ => answer::not_found("There are the signals hup and usr1"),
         }
+    }
+}
+
+/// What to say of a path that is none here.
+fn no_such_page(path: &str) -> &'static str {
+    match path.starts_with("/v2/") {
+        true => {
+            "This is a load balancer's port for statistics; apps and tasks are asked of Marathon's \
+             API, or of the API of `waymark run`"
+        }
+        false => "There is no such page",
     }
 }

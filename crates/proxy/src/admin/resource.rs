@@ -21,6 +21,8 @@ pub(super) enum Resource {
     Signal(String),
     /// `/metrics`
     Metrics,
+    /// `/v1/status`
+    Status,
     /// `/v1/routes`
     Routes,
     /// `/v1/services`
@@ -54,6 +56,7 @@ impl Resource {
             "/_haproxy_getpids" => Resource::Pids,
             "/_haproxy_getconfig" => Resource::Config,
             "/metrics" => Resource::Metrics,
+            "/v1/status" => Resource::Status,
             "/v1/routes" => Resource::Routes,
             "/v1/services" => Resource::Services,
             "/v1/quarantine" => Resource::Quarantine,
@@ -70,7 +73,7 @@ impl Resource {
         })
     }
 
-    /// Whether it is one of Waymark's own views.
+    /// Whether it is one of Waymark's own views of routes, which the API of `waymark run` has too.
     pub(super) fn is_view(&self) -> bool {
         use Resource::{Certificates, Explain, Quarantine, Routes, Service, Services, Source};
         matches!(

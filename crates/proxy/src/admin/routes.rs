@@ -39,34 +39,47 @@ impl Filter<'_> {
     }
 }
 
-/// Every route. `?app=`, `?host=`, `?port=` and `?listener=` (`shared`, `service`, `appid`) take
-/// some.
+/// Every route, and the load balancer's own ports. `?app=`, `?host=`, `?port=` and `?listener=`
+/// (`shared`, `service`, `appid`) take some.
 pub(super) fn list(proxy: &Proxy, query: &Query) -> Value {
-    let filter = Filter::new(query);
     let table = proxy.table();
+    let routes = routes(&table, &Filter::new(query));
+    json!({ "version": table.version, "listeners": listeners(proxy), "routes": routes })
+}
+
+/// Every route of a table that nobody serves.
+pub fn preview(table: &RouteTable) -> Value {
+    json!({ "version": table.version, "routes": routes(table, &Filter::new(&Query::default())) })
+}
+
+fn routes(table: &RouteTable, filter: &Filter<'_>) -> Vec<Value> {
     let mut routes = Vec::new();
     if filter.listener("shared") && filter.port.is_none() {
-        hosts(&table, &filter, &mut routes);
+        hosts(table, filter, &mut routes);
     }
     if filter.listener("service") && filter.host.is_none() {
-        let stats = proxy.stats();
         let wanted = table.listeners.values().filter(|route| {
             filter.port.is_none_or(|port| port == route.key.port) && filter.pool(&route.pool)
         });
-        routes.extend(wanted.map(|route| service(route, &stats)));
+        routes.extend(wanted.map(|route| service(route)));
     }
     if filter.listener("appid") && filter.host.is_none() && filter.port.is_none() {
         routes.extend(table.pools.values().filter(|pool| filter.pool(pool)).filter_map(|pool| {
             let app = pool.id.app.as_str();
             let own = table.app(app).is_some_and(|first| Arc::ptr_eq(first, pool));
-            own.then(|| json!({ "listener": "appid", "app": app, "service": id(&pool.id) }))
+            own.then(|| {
+                json!({
+                    "listener": "appid", "app": app, "service": id(&pool.id),
+                    "tasks": pool.candidates.len(), "pastPassword": pool.rules.auth.is_some(),
+                })
+            })
         }));
     }
-    json!({ "version": table.version, "listeners": listeners(proxy), "routes": routes })
+    routes
 }
 
 /// The load balancer's own ports.
-fn listeners(proxy: &Proxy) -> Vec<Value> {
+pub(super) fn listeners(proxy: &Proxy) -> Vec<Value> {
     let describe = |(front, stats): &(Front, PortStats)| {
         let name = match front {
             Front::Http => "http",
@@ -106,6 +119,7 @@ fn hosts(table: &RouteTable, filter: &Filter<'_>, routes: &mut Vec<Value>) {
         for pool in rules.passthrough.iter().filter(|pool| filter.pool(pool)) {
             routes.push(json!({
                 "listener": "https", "host": host, "passthrough": true, "service": id(&pool.id),
+                "tasks": pool.candidates.len(),
             }));
         }
         let wanted = |rule: &&Arc<Rule>| rule.shares.iter().any(|share| filter.pool(&share.pool));
@@ -124,6 +138,7 @@ fn one_rule(host: &str, rule: &Rule) -> Value {
     match rule.shares.as_slice() {
         [only] => {
             entry.insert("service".to_owned(), json!(id(&only.pool.id)));
+            entry.insert("tasks".to_owned(), json!(only.pool.candidates.len()));
             if only.pool.rules.redirect_to_https {
                 entry.insert("redirectToHttps".to_owned(), json!(true));
             }
@@ -132,9 +147,10 @@ fn one_rule(host: &str, rule: &Rule) -> Value {
             }
         }
         several => {
-            let shares = several
-                .iter()
-                .map(|share| json!({ "service": id(&share.pool.id), "weight": share.weight }));
+            let shares = several.iter().map(|share| {
+                let tasks = share.pool.candidates.len();
+                json!({ "service": id(&share.pool.id), "weight": share.weight, "tasks": tasks })
+            });
             entry.insert("shares".to_owned(), shares.collect());
         }
     }
@@ -144,7 +160,7 @@ fn one_rule(host: &str, rule: &Rule) -> Value {
     Value::Object(entry)
 }
 
-fn service(route: &ServiceRoute, stats: &[PortStats]) -> Value {
+fn service(route: &ServiceRoute) -> Value {
     let pool = &route.pool;
     let key = &route.key;
     let apps: Vec<&str> = route.apps.iter().map(|app| app.as_str()).collect();
@@ -157,6 +173,9 @@ fn service(route: &ServiceRoute, stats: &[PortStats]) -> Value {
             waymark_routing::Mode::Tcp => "tcp",
         },
         "service": id(&pool.id),
+        "tasks": pool.candidates.len(),
+        // Who comes here is not asked for the password of its host names.
+        "pastPassword": pool.rules.auth.is_some(),
     });
     if let Some(ip) = key.ip {
         entry["address"] = json!(ip);
@@ -164,16 +183,12 @@ fn service(route: &ServiceRoute, stats: &[PortStats]) -> Value {
     if apps.len() > 1 {
         entry["apps"] = json!(apps);
     }
-    if !key.udp
-        && let Some(stats) = stats.iter().find(|stats| stats.port == key.port)
-    {
-        state(&mut entry, &stats.listener);
-    }
+    state(&mut entry, &route.port.listener());
     entry
 }
 
 /// `/v1/quarantine`: apps whose labels are not, or not wholly, in effect.
-pub(super) fn quarantine(table: &RouteTable) -> Value {
+pub fn quarantine(table: &RouteTable) -> Value {
     let quarantined: Vec<Value> = table
         .quarantined
         .iter()

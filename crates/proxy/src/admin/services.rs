@@ -96,12 +96,8 @@ pub(super) fn id(pool: &PoolId) -> String {
     format!("{}:{}", pool.app, pool.index)
 }
 
-/// Each candidate with what is held against it now.
-pub(super) fn states<'p>(
-    proxy: &Proxy,
-    pool: &'p Pool,
-) -> impl Iterator<Item = (&'p Candidate, Option<Reason>)> {
-    let now = proxy.clock_ms();
+/// Each candidate with what is held against it at `now`, in milliseconds on the workers' clock.
+pub(super) fn states(pool: &Pool, now: u64) -> impl Iterator<Item = (&Candidate, Option<Reason>)> {
     pool.candidates.iter().map(move |candidate| {
         let affinity = Affinity::default();
         let look =
@@ -111,7 +107,7 @@ pub(super) fn states<'p>(
 }
 
 fn view(proxy: &Proxy, pool: &Pool, whole: bool) -> ServiceView {
-    let states: Vec<(&Candidate, Option<Reason>)> = states(proxy, pool).collect();
+    let states: Vec<(&Candidate, Option<Reason>)> = states(pool, proxy.clock_ms()).collect();
     let ready = states.iter().filter(|(_, reason)| reason.is_none()).count();
     ServiceView {
         id: id(&pool.id),

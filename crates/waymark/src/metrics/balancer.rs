@@ -94,9 +94,10 @@ fn ports(out: &mut String, stats: &[PortStats], fronts: &[(Front, PortStats)]) {
 
 fn port_labels(port: &PortStats) -> String {
     let app = port.apps.first().map_or("", |app| app.as_str());
-    // A service can have one number for both.
+    // A service can have one number for both, and at several addresses.
     let protocol = if port.udp { ",protocol=\"udp\"" } else { "" };
-    format!("port=\"{}\",app=\"{app}\"{protocol}", port.port)
+    let address = port.address.map_or(String::new(), |ip| format!(",address=\"{ip}\""));
+    format!("port=\"{}\",app=\"{app}\"{protocol}{address}", port.port)
 }
 
 fn totals(out: &mut String, proxy: &Proxy) {
