@@ -107,7 +107,7 @@ pub fn log(happening: &Happening) {
             warn!(task = %task.id, state = task.state.as_str(), message, "task ended");
         }
         Happening::Status { task, message } => {
-            info!(task = %task.id, state = task.state.as_str(), message, "task changed");
+            info!(task = %task.id, state = task.told_state().as_str(), message, "task changed");
         }
         Happening::Health { task, alive: true } => info!(task = %task.id, "task is healthy"),
         Happening::Health { task, alive: false } => warn!(task = %task.id, "task is unhealthy"),

@@ -127,8 +127,8 @@ impl State {
     pub fn counts(&self, id: &AppId) -> Counts {
         let mut counts = Counts::default();
         for task in self.tasks_of(id) {
-            counts.staged += u32::from(task.state == TaskState::Staging);
-            counts.running += u32::from(task.state == TaskState::Running);
+            counts.staged += u32::from(task.told_state() == TaskState::Staging);
+            counts.running += u32::from(task.told_state() == TaskState::Running);
             if task.health.iter().any(Option::is_some) {
                 let alive = task.health.iter().flatten().all(|r| r.alive);
                 counts.healthy += u32::from(alive);

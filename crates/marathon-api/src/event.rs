@@ -219,7 +219,10 @@ impl Condition {
 impl Event {
     /// The change of an instance to the condition that its task's state means.
     pub fn instance_changed(task: &Task) -> Event {
-        Event::InstanceChanged { instance: task.into(), condition: Condition::Of(task.state) }
+        Event::InstanceChanged {
+            instance: task.into(),
+            condition: Condition::Of(task.told_state()),
+        }
     }
 
     /// The change of an instance's health to what its task's results mean.
@@ -362,7 +365,7 @@ fn write_status<M: SerializeMap>(
 ) -> Result<(), M::Error> {
     o.put("slaveId", &task.agent.id)?;
     o.put("taskId", TaskId::as_str(&task.id))?;
-    o.put("taskStatus", task.state.as_str())?;
+    o.put("taskStatus", task.told_state().as_str())?;
     o.put("message", message)?;
     o.put("appId", task.app.id.as_str())?;
     o.put("host", &task.agent.hostname)?;

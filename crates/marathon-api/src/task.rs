@@ -39,7 +39,7 @@ impl Serialize for TaskView<'_> {
         wire::object(serializer, |o| {
             o.put("id", task.id.as_str())?;
             o.put("appId", task.app.id.as_str())?;
-            o.put("state", task.state.as_str())?;
+            o.put("state", task.told_state().as_str())?;
             o.put("host", &task.agent.hostname)?;
             o.put("slaveId", &task.agent.id)?;
             o.put("ipAddresses", address_list(task))?;
@@ -119,7 +119,7 @@ where
 {
     let mut text = String::new();
     for (app, tasks) in apps {
-        let serving = |t: &&Task| t.state == TaskState::Running && t.draining_since.is_none();
+        let serving = |t: &&Task| t.told_state() == TaskState::Running;
         let tasks: Vec<&Task> = tasks.into_iter().filter(serving).collect();
         write_app_lines(app, &tasks, &mut text);
     }
@@ -241,6 +241,15 @@ mod tests {
         task.host_ports = vec![None, Some(31418)];
         expect![[r#"{"id":"shop_web.instance-2f6c._app.1","appId":"/shop/web","state":"TASK_RUNNING","host":"node7","slaveId":"6f0b-S3","ipAddresses":[],"ports":[31418],"servicePorts":[],"stagedAt":"1970-01-01T00:00:00.120Z","version":"1970-01-01T00:00:00.000Z","healthCheckResults":[],"localVolumes":[]}"#]]
             .assert_eq(&crate::to_text(&TaskView::new(&task)));
+    }
+
+    #[test]
+    fn a_task_that_drains_is_being_killed() {
+        let app = app("/web", &[("", 10000)]);
+        let task = Task { draining_since: Some(Timestamp(1)), ..task(&app, "n", &[Some(31000)]) };
+        assert!(crate::to_text(&TaskView::new(&task)).contains(r#""state":"TASK_KILLING""#));
+        let counts = crate::TaskCounts::of([&task]);
+        assert_eq!((counts.staged, counts.running), (0, 0), "as Marathon counts");
     }
 
     #[test]

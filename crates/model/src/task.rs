@@ -138,6 +138,15 @@ impl Task {
         &self.app.id
     }
 
+    /// The state that others are told. A task that drains still runs, but is on its way out, which
+    /// Marathon calls killing: load balancers that follow send it nothing new from then on.
+    pub fn told_state(&self) -> TaskState {
+        match self.state {
+            TaskState::Running if self.draining_since.is_some() => TaskState::Killing,
+            state => state,
+        }
+    }
+
     /// `Some(true)` when every health check has a result and all are alive, `Some(false)` when a
     /// result is not alive, `None` while unknown or without checks.
     pub fn healthy(&self) -> Option<bool> {

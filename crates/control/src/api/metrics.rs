@@ -101,7 +101,7 @@ fn register_state(registry: &mut Registry, state: &State) {
         let _ = tasks.get_or_create(&StateLabel { state: known.as_str() });
     }
     for task in state.tasks.values().flat_map(|tasks| tasks.values()) {
-        tasks.get_or_create(&StateLabel { state: task.state.as_str() }).inc();
+        tasks.get_or_create(&StateLabel { state: task.told_state().as_str() }).inc();
     }
     registry.register("waymark_tasks", "Tasks by state", tasks);
 }

@@ -22,7 +22,8 @@ pub(super) fn list(api: &Api, request: &ApiRequest) -> Result<Answer, ApiError> 
         Some(0) => {
             let states = states_asked(&request.query);
             let tasks = state.tasks.values().flat_map(|tasks| tasks.values());
-            let tasks = tasks.filter(|task| states.is_empty() || states.contains(&task.state));
+            let tasks =
+                tasks.filter(|task| states.is_empty() || states.contains(&task.told_state()));
             Ok(task_list(tasks.map(|task| TaskView::with_service_ports(task)).collect()))
         }
         Some(_) => Ok(text(&state, state.root.apps.values())),

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A draining task has left names and routing; connections that are open may finish. Whatever
-//! makes waiting pointless or harmful skips the drain.
+//! makes waiting pointless or harmful skips the drain. To others it is being killed from the moment
+//! at which it begins to drain ([`Task::told_state`]), and that is announced once.
 
 use std::sync::Arc;
 
@@ -35,8 +36,9 @@ impl Core {
             return;
         }
         self.leaving.insert(task.id.clone(), Leaving { reason, killed_at: None });
-        self.put_task(Task { draining_since: Some(cx.now), ..Task::clone(task) }, cx);
+        let task = self.put_task(Task { draining_since: Some(cx.now), ..Task::clone(task) }, cx);
         cx.out.drain.push(task.id.clone());
+        cx.happened(Happening::Status { task, message: String::new() });
     }
 
     /// Kills a task without waiting any longer. Does nothing when that was ordered already.
@@ -49,13 +51,16 @@ impl Core {
         self.order_kill(task, reason, false, cx);
         cx.out.forget.push(task.id.clone());
         if task.state != TaskState::Killing {
+            let told = task.told_state() == TaskState::Killing;
             let task = Task {
                 state: TaskState::Killing,
                 draining_since: task.draining_since.or(Some(cx.now)),
                 ..Task::clone(task)
             };
             let task = self.put_task(task, cx);
-            cx.happened(Happening::Status { task, message: String::new() });
+            if !told {
+                cx.happened(Happening::Status { task, message: String::new() });
+            }
         }
     }
 

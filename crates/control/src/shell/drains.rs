@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 use waymark_catalog::Outputs;
 use waymark_model::{TaskId, Version};
 
+/// How long a draining task waits at least while somebody follows the events: load balancers and
+/// the like need a moment to learn that it goes before its sockets close.
+const FOLLOWERS: Duration = Duration::from_millis(500);
+
 /// How often outputs are asked.
 pub const POLL: Duration = Duration::from_millis(5);
 
@@ -30,9 +34,11 @@ impl Drains {
         Drains { outputs, waiting: HashMap::new() }
     }
 
-    /// Waits for a task that is draining since `version`.
-    pub fn add(&mut self, task: TaskId, version: Version) {
-        self.waiting.insert(task, Drain { version, not_before: Instant::now() });
+    /// Waits for a task that is draining since `version`, from `now` on; `followed` says whether
+    /// anybody is told of it by events.
+    pub fn add(&mut self, task: TaskId, version: Version, now: Instant, followed: bool) {
+        let not_before = if followed { now + FOLLOWERS } else { now };
+        self.waiting.insert(task, Drain { version, not_before });
     }
 
     pub fn remove(&mut self, task: &TaskId) {
@@ -95,14 +101,19 @@ mod tests {
         let output = Arc::new(Fake(Mutex::new((6, InUse::default()))));
         let mut drains = Drains::new(Outputs::new(vec![output.clone()]));
         let task = TaskId::from_text("t");
-        drains.add(task.clone(), 7);
+        drains.add(task.clone(), 7, now, false);
         assert!(drains.take_drained(now).is_empty(), "not applied yet");
         *output.0.lock().unwrap() = (7, InUse { connections: 1, lease_until: Some(lease) });
         assert!(drains.take_drained(now).is_empty());
         assert!(drains.take_drained(lease).is_empty(), "a connection is open");
         *output.0.lock().unwrap() = (9, InUse { connections: 0, lease_until: Some(lease) });
         assert!(drains.take_drained(lease - Duration::from_millis(1)).is_empty());
-        assert_eq!(drains.take_drained(lease), [task]);
+        assert_eq!(drains.take_drained(lease), std::slice::from_ref(&task));
         assert_eq!(drains.len(), 0);
+        // Who follows the events gets a moment.
+        *output.0.lock().unwrap() = (9, InUse::default());
+        drains.add(task.clone(), 7, now, true);
+        assert!(drains.take_drained(now).is_empty());
+        assert_eq!(drains.take_drained(now + FOLLOWERS), [task]);
     }
 }

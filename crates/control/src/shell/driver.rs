@@ -158,8 +158,9 @@ impl Driver {
             self.drains.remove(task);
         }
         let version = self.publish(effects.catalog);
+        let (now, followed) = (Instant::now(), self.events.receiver_count() > 0);
         for task in effects.drain {
-            self.drains.add(task, version);
+            self.drains.add(task, version, now, followed);
         }
         self.waiting_launches.extend(effects.launches);
         self.kill(effects.kills);

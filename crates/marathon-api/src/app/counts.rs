@@ -24,8 +24,8 @@ impl TaskCounts {
     pub fn of<'a>(tasks: impl IntoIterator<Item = &'a Task>) -> TaskCounts {
         let mut counts = TaskCounts::default();
         for task in tasks {
-            counts.staged += usize::from(task.state == TaskState::Staging);
-            counts.running += usize::from(task.state == TaskState::Running);
+            counts.staged += usize::from(task.told_state() == TaskState::Staging);
+            counts.running += usize::from(task.told_state() == TaskState::Running);
             let mut results = task.health.iter().flatten().peekable();
             if results.peek().is_some() {
                 let alive = results.all(|r| r.alive);

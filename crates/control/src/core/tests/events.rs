@@ -5,6 +5,11 @@ fn names(bench: &Bench) -> Vec<&'static str> {
     bench.out.happenings.iter().flat_map(announce::events).map(|e| e.event_type()).collect()
 }
 
+fn is_killing(happening: &Happening, id: &TaskId) -> bool {
+    matches!(happening, Happening::Status { task, .. }
+        if task.id == *id && task.told_state() == TaskState::Killing)
+}
+
 #[test]
 fn creating_and_killing_one_instance() {
     let mut bench = Bench::new();
@@ -40,9 +45,16 @@ fn creating_and_killing_one_instance() {
         scale: false,
         force: false,
     }));
-    assert_eq!(names(&bench), ["instance_changed_event", "instance_changed_event"]);
+    let drains = ["status_update_event", "instance_changed_event"];
+    let replaced = ["instance_changed_event", "instance_changed_event"];
+    let mut events = names(&bench);
+    events.sort_unstable();
+    let mut wanted = [drains, replaced].concat();
+    wanted.sort_unstable();
+    assert_eq!(events, wanted, "that it goes is told when it begins to drain");
+    assert_eq!(bench.out.happenings.iter().filter(|h| is_killing(h, &task)).count(), 1);
     bench.handle(Input::Drained(task.clone()));
-    assert_eq!(names(&bench), ["status_update_event", "instance_changed_event"]);
+    assert!(names(&bench).is_empty(), "and not again when it is killed");
     bench.status(&task, TaskState::Killed);
     assert_eq!(names(&bench), ["status_update_event", "instance_changed_event"]);
 }
