@@ -127,7 +127,6 @@ impl<'a> Session<'a> {
             listed_at: None,
         };
         session.take_info(info)?;
-        session.ask_for_pods();
         Ok(session)
     }
 
@@ -241,8 +240,10 @@ impl<'a> Session<'a> {
         self.listing = Some(HashSet::new());
         let (api, place) = (self.follower.api.clone(), self.place.clone());
         self.asking.spawn(async move { Done::Listing(api.listing(&place).await, now) });
+        self.ask_for_pods();
     }
 
+    /// No event of an app tells of pods, so they are counted as often as everything is read.
     fn ask_for_pods(&mut self) {
         let (api, place) = (self.follower.api.clone(), self.place.clone());
         self.asking.spawn(async move { Done::Pods(api.pods(&place).await) });

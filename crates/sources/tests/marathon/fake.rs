@@ -22,6 +22,7 @@ type Feed = mpsc::UnboundedSender<Vec<u8>>;
 pub struct World {
     pub apps: BTreeMap<String, Value>,
     pub leader: String,
+    pub pods: usize,
     /// What is answered in place of the right answer, while it is there.
     pub fault: Option<Fault>,
     streams: Vec<Feed>,
@@ -38,7 +39,8 @@ impl Fake {
     pub async fn start(apps: &[Value]) -> Fake {
         let server = Server::start().await;
         let leader = server.addr.to_string();
-        let world = World { apps: BTreeMap::new(), leader, fault: None, streams: Vec::new() };
+        let world =
+            World { apps: BTreeMap::new(), leader, pods: 1, fault: None, streams: Vec::new() };
         let fake = Fake { server, world: Arc::new(Mutex::new(world)) };
         apps.iter().for_each(|app| fake.put(app.clone()));
         let serving = fake.clone();
@@ -112,7 +114,7 @@ impl Fake {
                 Reply::Pieces(pieces)
             }
             "/v2/apps" => Reply::json(json!({"apps": world.apps.values().collect::<Vec<_>>()})),
-            "/v2/pods" => Reply::json(json!([{"id": "/p"}])),
+            "/v2/pods" => Reply::json(json!(vec![json!({"id": "/p"}); world.pods])),
             path => match path.strip_prefix("/v2/apps").and_then(|id| world.apps.get(id)) {
                 Some(app) => Reply::json(json!({"app": app})),
                 None => gone(path),

@@ -40,9 +40,11 @@ async fn what_events_name_is_asked_for_and_nothing_else() {
     assert!(report.events >= 4 && report.last_event.is_some());
     assert_eq!(report.version.as_deref(), Some("1.8.222"));
 
-    // What makes no sense as an event makes everything be asked for.
+    // What makes no sense as an event makes everything be asked for, pods too.
+    fake.with(|world| world.pods = 3);
     fake.event("status_update_event", json!({}));
     following.until_tasks("/other", 5).await;
+    following.until(|_, _, report| report.pods == Some(3)).await;
 }
 
 #[tokio::test]
