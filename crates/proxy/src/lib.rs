@@ -52,7 +52,7 @@ pub use http::counters::HttpTotals;
 pub use http::latency::{BOUNDS_US, Latency};
 pub use limits::{NofileError, raise_nofile_limit};
 pub use listen::{SocketKey, Sockets, client_hello};
-pub use proxy::{Proxy, StartError};
+pub use proxy::{Proxy, StartError, routes_of};
 pub use route::{
     Exposure, Groups, HealthPolicy, ListenKey, Reason, RouteTable, ServiceRoute, TableBuilder,
 };

@@ -317,6 +317,14 @@ fn exposure(config: &ProxyConfig) -> Exposure {
     }
 }
 
+/// The routes that a load balancer of this configuration would make from a catalog; nothing is
+/// started. For who wants to look first.
+pub fn routes_of(config: &ProxyConfig, catalog: Arc<Catalog>) -> RouteTable {
+    let mut builder = TableBuilder::new(exposure(config), is_local, Arc::default());
+    builder.apply(catalog, now());
+    builder.table().clone()
+}
+
 fn now() -> Timestamp {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::ZERO + since_1970

@@ -67,7 +67,8 @@ fn not_bound(loaded: &Loaded, setting: &str, address: SocketAddr, error: &io::Er
         }
         io::ErrorKind::PermissionDenied if loaded.role == Role::Lb => {
             "ports below 1024 need root or CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=, as \
-             in packaging/systemd/waymark-lb@.service); to try it, take others: --http-port 8000 \
+             in packaging/systemd/waymark-lb@.service; else once: setcap \
+             cap_net_bind_service=+ep on the binary); to try it, take others: --http-port 8000 \
              --https-port 8443"
                 .to_owned()
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 
 use crate::exit;
-use crate::lb::compat;
+use crate::lb::{compat, dry};
 use crate::settings::{API_VARIABLE, Flags, Role, Setting, table, value::Value};
 
 /// How long client commands wait for a deployment unless told otherwise.
@@ -91,6 +91,7 @@ fn lb() -> Command {
         )
         .arg(config_arg())
         .args(setting_args(Role::Lb))
+        .arg(dry::arg())
         .args(compat::args())
         .after_help(exit::HELP)
 }

@@ -28,6 +28,17 @@ pub struct Fronts {
 }
 
 impl Fronts {
+    /// Those that settings name, without looking whether they can be had.
+    pub fn wanted(loaded: &Loaded) -> Fronts {
+        let wanted = loaded.fronts();
+        Fronts {
+            http: wanted.http.number(),
+            https: wanted.https.number(),
+            appid: wanted.appid.number(),
+            ..Fronts::default()
+        }
+    }
+
     /// Looks for them; `taken` are the ports that this process listens on already.
     pub fn find(loaded: &Loaded, taken: &[u16]) -> Result<Fronts, StartError> {
         let s = &loaded.settings;

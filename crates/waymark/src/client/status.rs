@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::api::{Api, typed};
 use super::view::{App, Task, age};
-use super::{Shown, pretty};
+use super::{Shown, lb_status, pretty};
 use crate::table::{Align, Table};
 
 /// `GET /v1/status`, as far as it is shown.
@@ -41,6 +41,9 @@ struct Listener {
 /// Whether everything runs, and what is wrong.
 pub fn status(api: &Api, as_json: bool) -> Shown {
     let document = api.get("/v1/status")?;
+    if lb_status::is_of(&document) {
+        return lb_status::status(api, document, as_json);
+    }
     let apps = api.get("/v2/apps")?;
     if as_json {
         let deployments = api.get("/v2/deployments")?;

@@ -12,6 +12,7 @@
 //! Marathon: an unreachable Marathon is waited for, with the routes as they were.
 
 pub mod compat;
+pub mod dry;
 mod marathon;
 mod services;
 mod takeover;
@@ -20,7 +21,7 @@ mod view;
 use clap::ArgMatches;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
-use waymark_sources::marathon::MarathonSource;
+use waymark_sources::marathon::{MarathonConfig, MarathonSource};
 
 use crate::balancer;
 use crate::cli;
@@ -41,11 +42,70 @@ const END_GRACE: std::time::Duration = std::time::Duration::from_secs(1);
 /// What to do about a data folder that cannot be used.
 const NAME_A_FOLDER: &str = "name another folder with --data-dir DIR";
 
-/// Runs until it is told to stop.
+/// Runs until it is told to stop, or prints what was asked for.
 pub fn run(matches: &ArgMatches, around: &Surroundings) -> Exit {
-    match prepare(matches, around) {
-        Ok(prepared) => prepared.run(),
-        Err(error) => terminal::fail(Exit::Usage, &error.to_string()),
+    if matches.get_flag("longhelp") {
+        return terminal::print(&waymark_routing::reference());
+    }
+    let started = Checked::new(matches, around).and_then(|checked| match matches.get_flag("dry") {
+        true => {
+            checked.warnings.iter().for_each(|warning| warn!("{warning}"));
+            Ok(dry::run(&checked.loaded, checked.source()?))
+        }
+        false => checked.prepare().map(Prepared::run),
+    });
+    started.unwrap_or_else(|error| terminal::fail(Exit::Usage, &error.to_string()))
+}
+
+/// Settings that make sense, and log lines as they say.
+struct Checked {
+    loaded: Loaded,
+    config: MarathonConfig,
+    warnings: Vec<String>,
+}
+
+impl Checked {
+    fn new(matches: &ArgMatches, around: &Surroundings) -> Result<Checked, StartError> {
+        let mut flags = cli::flags(Role::Lb, matches);
+        let log_format = compat::take_log_format(&mut flags);
+        let loaded = settings::load(Role::Lb, &flags, around)?;
+        let mut warnings = settings::check(&loaded)?;
+        warnings.extend(log_format);
+        warnings.extend(compat::warnings(matches));
+        let config = marathon::config(&loaded, around)?;
+        let filter = loaded.settings.log_level.as_ref().map_or("info", |filter| filter.0.as_str());
+        telemetry::start(filter, loaded.settings.log_format, &Screen::plain());
+        Ok(Checked { loaded, config, warnings })
+    }
+
+    /// What follows Marathon without keeping anything.
+    fn source(&self) -> Result<MarathonSource, StartError> {
+        let source = MarathonSource::new(self.config.clone());
+        source.map_err(|error| marathon::refused(&self.loaded, &error))
+    }
+
+    /// Takes the data folder and looks for the ports.
+    fn prepare(self) -> Result<Prepared, StartError> {
+        let Checked { loaded, mut config, mut warnings } = self;
+        let mut before = match loaded.settings.takeover {
+            true => takeover::take(&loaded.settings.data_dir)?,
+            false => None,
+        };
+        let data = data_dir(&loaded, before.is_some())?;
+        config.data_dir = Some(data.path().to_owned());
+        let source =
+            MarathonSource::new(config).map_err(|error| marathon::refused(&loaded, &error))?;
+        let fronts = match &mut before {
+            Some(before) => {
+                let stats = takeover::take_stats(&mut before.sockets);
+                Fronts::inherit(&loaded, before.endpoints.as_ref(), stats)?
+            }
+            None => Fronts::find(&loaded, &[])?,
+        };
+        raise_open_files();
+        warnings.extend(balancer::too_few_files(&loaded));
+        warnings.iter().for_each(|warning| warn!("{warning}"));
+        Ok(Prepared { loaded, source, data, fronts, before })
     }
 }
 
@@ -57,33 +117,6 @@ struct Prepared {
     fronts: Fronts,
     /// The process that is taken over from.
     before: Option<Takeover>,
-}
-
-fn prepare(matches: &ArgMatches, around: &Surroundings) -> Result<Prepared, StartError> {
-    let loaded = settings::load(Role::Lb, &cli::flags(Role::Lb, matches), around)?;
-    let mut warnings = settings::check(&loaded)?;
-    warnings.extend(compat::warnings(matches));
-    let mut config = marathon::config(&loaded, around)?;
-    let filter = loaded.settings.log_level.as_ref().map_or("info", |filter| filter.0.as_str());
-    telemetry::start(filter, loaded.settings.log_format, &Screen::plain());
-    let mut before = match loaded.settings.takeover {
-        true => takeover::take(&loaded.settings.data_dir)?,
-        false => None,
-    };
-    let data = data_dir(&loaded, before.is_some())?;
-    config.data_dir = Some(data.path().to_owned());
-    let source = MarathonSource::new(config).map_err(|error| marathon::refused(&loaded, &error))?;
-    let fronts = match &mut before {
-        Some(before) => {
-            let stats = takeover::take_stats(&mut before.sockets);
-            Fronts::inherit(&loaded, before.endpoints.as_ref(), stats)?
-        }
-        None => Fronts::find(&loaded, &[])?,
-    };
-    raise_open_files();
-    warnings.extend(balancer::too_few_files(&loaded));
-    warnings.iter().for_each(|warning| warn!("{warning}"));
-    Ok(Prepared { loaded, source, data, fronts, before })
 }
 
 fn data_dir(loaded: &Loaded, beside: bool) -> Result<DataDir, StartError> {

@@ -89,6 +89,12 @@ fn standing_of(out: &mut String, standing: &Standing, help: &str) {
     }
 }
 
+/// The control plane of this very process as a source: its word is never old.
+pub fn own_word(out: &mut String) {
+    let word = Standing::Fresh(Duration::ZERO);
+    standing_of(out, &word, "Age of the last word of the built-in control plane.");
+}
+
 /// A Mesos source: how old its word is, and how it comes.
 pub fn source(out: &mut String, standing: &Standing, report: &MesosReport) {
     standing_of(out, standing, "Age of the last word of the cluster.");
@@ -161,6 +167,14 @@ pub fn forward(out: &mut String, stats: &ForwardStats) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_built_in_source_is_always_fresh() {
+        let mut out = String::new();
+        own_word(&mut out);
+        assert!(out.contains("waymark_source_fresh 1\n"), "{out}");
+        assert!(out.contains("waymark_source_age_seconds 0.000\n"), "{out}");
+    }
 
     #[test]
     fn families_have_heads_and_counters_their_suffix() {

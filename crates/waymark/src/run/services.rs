@@ -174,6 +174,7 @@ fn add_sources(
         config.listeners = Box::new(move || listener_list(&listing, &handle));
         config.extra_metrics.push(Box::new(move |out| {
             metrics::proxy(out, &balancer);
+            metrics::own_word(out);
         }));
         config.warnings.push(Box::new(move || balancer::warnings(&proxy.table())));
     }
@@ -185,7 +186,10 @@ fn admin(loaded: &Loaded, proxy: Arc<Proxy>) -> Arc<Admin> {
     config.configuration = balancer::describe(loaded);
     config.source = Box::new(|| json!({ "kind": "waymark", "state": "fresh", "ageSeconds": 0 }));
     let balancer = proxy.clone();
-    config.metrics.push(Box::new(move |out| metrics::proxy(out, &balancer)));
+    config.metrics.push(Box::new(move |out| {
+        metrics::proxy(out, &balancer);
+        metrics::own_word(out);
+    }));
     Arc::new(Admin::new(config, proxy))
 }
 
