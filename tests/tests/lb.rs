@@ -283,12 +283,19 @@ fn what_is_wrong_is_told_before_anything_starts() {
     }
 }
 
+/// Calls the example's service by its host name at the address it is given.
+const CALL: &str = "import grpc, sys
+options = [('grpc.default_authority', 'grpc.localhost')]
+channel = grpc.insecure_channel(sys.argv[1], options=options)
+call = channel.unary_unary('/example.Echo/Any')
+assert call(b'hello', timeout=5) == b'hello'";
+
 #[test]
 fn the_examples_work() {
     let examples = repository().join("examples/traffic");
     let file = |name: &str| examples.join(name).display().to_string();
-    let waymark =
-        Waymark::start(&[&file("vhost.json"), &file("canary.json"), &file("tcp-udp.json")]);
+    let files = ["vhost.json", "canary.json", "tcp-udp.json", "grpc.json"].map(file);
+    let waymark = Waymark::start(&files.each_ref().map(String::as_str));
     waymark.wait_until_deployed();
     let http = waymark.endpoint("http").expect("the http port");
     let ask = |host: &str| {
@@ -313,4 +320,8 @@ fn the_examples_work() {
     });
     let echoed = raw_exchange(([127, 0, 0, 1], port).into(), b"line\n");
     assert_eq!(echoed.expect("an echo"), b"line\n");
+    eventually("a gRPC call comes back", || {
+        let output = Command::new("/usr/bin/python3").args(["-c", CALL, &http]).output().ok()?;
+        output.status.success().then_some(()).ok_or(output.stderr).ok()
+    });
 }
