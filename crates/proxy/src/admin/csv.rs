@@ -3,7 +3,8 @@
 //! A service is a backend with its tasks as servers, and what is listened on for it a frontend, all
 //! with marathon-lb's names. In: the route table and its counters. Out: text, each line another pair
 //! of `pxname` and `svname` as long as no two tasks have one address. What is not counted here stays
-//! empty, as HAProxy leaves what does not apply. The cost is that of what is printed.
+//! empty, as HAProxy leaves what does not apply. Rates are since statistics were asked for before,
+//! and `smax` is the most that was open whenever they were. The cost is that of what is printed.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -11,6 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use waymark_routing::{Balance, HashKey, Mode};
 
+use super::rates::{Rate, Rates};
 use super::services::states;
 use crate::route::{Candidate, Front, Pool, PoolId, Reason, RouteTable};
 use crate::stats::{ListenerState, PortStats, listener_stats};
@@ -55,6 +57,10 @@ impl Row {
         self
     }
 
+    fn rate(self, rate: Rate) -> Row {
+        self.set("rate", rate.now).set("rate_max", rate.most).set("smax", rate.open)
+    }
+
     fn write(mut self, out: &mut String) {
         self.0.sort_unstable_by_key(|(at, _)| *at);
         let mut cells = self.0.into_iter().peekable();
@@ -89,7 +95,13 @@ impl Came {
 }
 
 /// All lines. `fronts` are the shared ports; `now` is in milliseconds on the workers' clock.
-pub(super) fn csv(table: &RouteTable, fronts: &[(Front, PortStats)], now: u64) -> String {
+pub(super) fn csv(
+    table: &RouteTable,
+    fronts: &[(Front, PortStats)],
+    now: u64,
+    rates: &mut Rates,
+) -> String {
+    rates.begin(now);
     let mut out = format!("# {COLUMNS}\n");
     let mut number = 1;
     for (front, stats) in fronts {
@@ -102,7 +114,7 @@ pub(super) fn csv(table: &RouteTable, fronts: &[(Front, PortStats)], now: u64) -
         };
         let mut came = Came::default();
         came.add(stats);
-        frontend(name, mode, &came, number).write(&mut out);
+        frontend(name, mode, &came, number, rates).write(&mut out);
     }
     let listeners = listeners(table);
     let mut used = HashMap::new();
@@ -110,17 +122,21 @@ pub(super) fn csv(table: &RouteTable, fronts: &[(Front, PortStats)], now: u64) -
         let name = unused(&mut used, &pool.name);
         number += 1;
         if let Some(came) = listeners.get(&pool.id) {
-            frontend(&name, mode_of(pool), came, number).write(&mut out);
+            frontend(&name, mode_of(pool), came, number, rates).write(&mut out);
         }
         number += 1;
         let mut up = 0;
         for (position, (candidate, reason)) in states(pool, now).enumerate() {
             up += usize::from(is_up(reason));
-            let row = server(&name, pool, candidate, reason, number);
+            let endpoint = &candidate.endpoint;
+            let seats = endpoint.counters.seats.load(Relaxed);
+            let rate = rates.of(&name, &endpoint.server, seats, endpoint.active().into());
+            let row = server(&name, pool, candidate, reason, number).rate(rate);
             row.set("sid", position + 1).write(&mut out);
         }
-        backend(&name, pool, up, number).write(&mut out);
+        backend(&name, pool, up, number, rates).write(&mut out);
     }
+    rates.end();
     out
 }
 
@@ -146,8 +162,12 @@ fn unused(used: &mut HashMap<String, usize>, name: &str) -> String {
     }
 }
 
-fn frontend(name: &str, mode: &str, came: &Came, number: usize) -> Row {
+fn frontend(name: &str, mode: &str, came: &Came, number: usize, rates: &mut Rates) -> Row {
+    let rate = rates.of(name, "FRONTEND", came.accepted, came.active as u64);
     Row::new(name, "FRONTEND", 0, number)
+        .rate(rate)
+        .set("conn_rate", rate.now)
+        .set("conn_rate_max", rate.most)
         .set("sid", 0)
         .set("scur", came.active)
         .set("stot", came.accepted)
@@ -190,17 +210,19 @@ fn server(
 }
 
 /// `up` is the number of its servers that get something.
-fn backend(name: &str, pool: &Pool, up: usize, number: usize) -> Row {
+fn backend(name: &str, pool: &Pool, up: usize, number: usize, rates: &mut Rates) -> Row {
     let counters = &pool.counters;
     let classes = ["hrsp_other", "hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx"];
     let requests = || counters.requests.iter().map(|count| count.load(Relaxed));
     let active: u64 = pool.candidates.iter().map(|c| u64::from(c.endpoint.active())).sum();
+    let seats = counters.seats.load(Relaxed);
     let row = Row::new(name, "BACKEND", 1, number)
+        .rate(rates.of(name, "BACKEND", seats, active))
         .set("sid", 0)
         .set("qcur", pool.queue_len())
         .set("scur", active)
-        .set("stot", counters.seats.load(Relaxed))
-        .set("lbtot", counters.seats.load(Relaxed))
+        .set("stot", seats)
+        .set("lbtot", seats)
         .set("bin", counters.bytes_in.load(Relaxed))
         .set("bout", counters.bytes_out.load(Relaxed))
         .set("econ", counters.connect_errors.load(Relaxed))

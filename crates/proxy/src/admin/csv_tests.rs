@@ -21,7 +21,7 @@ fn a_row_has_every_column_in_order() {
 
 /// Proxy, server and mode of each line.
 fn lines(table: &RouteTable) -> Vec<[String; 3]> {
-    let text = csv(table, &[], 0);
+    let text = csv(table, &[], 0, &mut Rates::default());
     let mode = POSITIONS["mode"];
     let line = |line: &str| {
         let cells: Vec<&str> = line.split(',').collect();

@@ -7,13 +7,15 @@
 //!
 //! The paths are marathon-lb's (`/haproxy?stats;csv`, `/_haproxy_…`, `/_mlb_signal/…`, `/metrics`)
 //! and Waymark's own below `/v1`. Everything is made when it is asked for, from the table that the
-//! workers have; nothing here is on the way of a request, keeps state, or shows a secret. Lists of
+//! workers have; nothing here is on the way of a request or shows a secret, and all that is kept is
+//! what rates in the statistics are made of. Lists of
 //! everything are made one or two at a time, on a thread of their own: no worker waits for them.
 
 mod answer;
 mod csv;
 mod explain;
 mod haproxy;
+mod rates;
 mod resource;
 mod routes;
 mod services;
@@ -21,7 +23,7 @@ mod status;
 
 use std::future::Future;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
@@ -35,6 +37,7 @@ use waymark_http::query::Query;
 
 use crate::Proxy;
 pub use answer::Answer;
+use rates::Rates;
 use resource::Resource;
 pub use routes::{preview, quarantine};
 
@@ -87,12 +90,19 @@ pub struct Admin {
     proxy: Arc<Proxy>,
     lists: Semaphore,
     started: Instant,
+    rates: Mutex<Rates>,
 }
 
 impl Admin {
     /// For this load balancer.
     pub fn new(config: AdminConfig, proxy: Arc<Proxy>) -> Admin {
-        Admin { lists: Semaphore::new(config.lists), config, proxy, started: Instant::now() }
+        Admin {
+            lists: Semaphore::new(config.lists),
+            config,
+            proxy,
+            started: Instant::now(),
+            rates: Mutex::default(),
+        }
     }
 
     /// Serves everything on `listener` until `shutdown` completes and open requests have ended.
@@ -171,7 +181,8 @@ impl Admin {
         let proxy = &self.proxy;
         match resource {
             Resource::StatsCsv => {
-                answer::csv(csv::csv(&proxy.table(), &proxy.fronts(), proxy.clock_ms()))
+                let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+                answer::csv(csv::csv(&proxy.table(), &proxy.fronts(), proxy.clock_ms(), &mut rates))
             }
             Resource::Stats => {
                 let source = (self.config.source)();
