@@ -240,6 +240,20 @@ fn where_a_request_goes() {
     assert_eq!(text.matches(": PICKED").count(), 1, "{text}");
     assert_eq!(text.matches(": may be picked").count(), 1, "{text}");
 
+    for (question, part) in [
+        (&["GET", "shop.test"][..], "is not a URL to explain"),
+        (&["GET", "http://shop.test:99999/"], "\"99999\" is not a port"),
+        (&["GET", "http://ann:swordfish@shop.test/"], "has no user and password"),
+        (&["http://shop.test/", "GET"], "is not a method; write one such as GET, and then the URL"),
+        (&["", "http://shop.test/"], "\"\" is not a method"),
+        (&["GET", "http://shop.test/", "--from", "300.1.1.1"], "is not an address to come from"),
+        (&["GET", "http://shop.test/", "-H", "nothing"], "is not a header"),
+    ] {
+        let output = waymark.client(&[&["explain"], question].concat());
+        let text = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(2), "{question:?}: {text}");
+        assert!(text.contains(part) && !text.contains("swordfish"), "{question:?}: {text}");
+    }
     let (code, text) = explain(&["http://shop.test/other"]);
     assert_eq!(code, Some(4), "{text}");
     assert!(text.contains("the host has no rule for this path"), "{text}");

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::Uri;
+use http::{Method, Uri};
 use waymark_http::query::Query;
 use waymark_routing::{Balance, HashKey};
 
@@ -32,11 +32,22 @@ impl Headers for Given {
 /// `?method=GET&url=http://host:port/path&from=ADDR&header=Name: value`; the error says what a
 /// question lacks.
 pub(super) fn explain(proxy: &Proxy, query: &Query) -> Result<Explanation, String> {
+    let method = query.get("method").unwrap_or("GET");
+    if Method::from_bytes(method.as_bytes()).is_err() {
+        return Err(format!("{method:?} is not a method; write one such as GET, and then the URL"));
+    }
     let url = query.get("url").ok_or("url is missing: the URL of the request to explain")?;
     let uri: Uri = url.parse().map_err(|_| wrong_url(url))?;
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err(wrong_url(url));
     };
+    if authority.as_str().contains('@') {
+        return Err("a URL to explain has no user and password".to_owned());
+    }
+    let named = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+    if !named.is_empty() && authority.port_u16().is_none() {
+        return Err(format!("{:?} is not a port of a URL", named.trim_start_matches(':')));
+    }
     let secure = match scheme {
         "http" => false,
         "https" => true,
@@ -47,7 +58,7 @@ pub(super) fn explain(proxy: &Proxy, query: &Query) -> Result<Explanation, Strin
     let request = Request {
         front: front(proxy, secure, authority.port_u16()),
         secure,
-        method: query.get("method").unwrap_or("GET"),
+        method,
         host: host.unwrap_or(authority.as_str()),
         target: uri.path_and_query().map_or("/", |target| target.as_str()),
         source: source(query.get("from"))?,
@@ -60,7 +71,24 @@ pub(super) fn explain(proxy: &Proxy, query: &Query) -> Result<Explanation, Strin
         _ => None,
     };
     let affinity = pool.map_or_else(Affinity::default, |pool| affinity(&pool, &request));
-    Ok(proxy.explain(&request, &affinity))
+    let mut explanation = proxy.explain(&request, &affinity);
+    if let Some(closed) = closed(proxy, request.front) {
+        explanation
+            .reason
+            .push_str(&format!("; but nothing is listened on for it: {closed} is off"));
+    }
+    Ok(explanation)
+}
+
+/// The setting of a shared port that is off, if the request would come there.
+fn closed(proxy: &Proxy, front: Front) -> Option<&'static str> {
+    let setting = match front {
+        Front::Http => "http-port",
+        Front::Https => "https-port",
+        Front::AppId => "appid-port",
+        Front::Service(_) => return None,
+    };
+    proxy.fronts().iter().all(|(open, _)| *open != front).then_some(setting)
 }
 
 fn wrong_url(url: &str) -> String {

@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde::Serialize;
 use serde_json::{Value, json};
 use waymark_http::query::Query;
-use waymark_routing::{Balance, HashKey, HostPattern, Mode, PathPattern};
+use waymark_routing::{HostPattern, Mode, PathPattern};
 
 use crate::Proxy;
-use crate::route::{Affinity, Candidate, Look, Pool, PoolId, Reason};
+use crate::route::{Affinity, Candidate, Look, Pool, PoolId, Reason, balance_text};
 
 /// One service.
 #[derive(Serialize)]
@@ -237,19 +237,5 @@ pub(super) fn path_text(path: &PathPattern) -> String {
         PathPattern::Segments(text) => format!("{}/…", text.trim_end_matches('/')),
         PathPattern::Exact(text) => format!("={text}"),
         PathPattern::Regex(regex) => format!("~{regex}"),
-    }
-}
-
-fn balance_text(balance: &Balance) -> String {
-    match balance {
-        Balance::RoundRobin => "round-robin".to_owned(),
-        Balance::LeastConnections => "least-connections".to_owned(),
-        Balance::TwoChoices => "two-choices".to_owned(),
-        Balance::Random => "random".to_owned(),
-        Balance::First => "first".to_owned(),
-        Balance::Hash(HashKey::Source) => "hash of the source".to_owned(),
-        Balance::Hash(HashKey::Path) => "hash of the path".to_owned(),
-        Balance::Hash(HashKey::Header(name)) => format!("hash of the header {name}"),
-        Balance::Hash(HashKey::Cookie(name)) => format!("hash of the cookie {name}"),
     }
 }

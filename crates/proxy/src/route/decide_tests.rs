@@ -457,7 +457,7 @@ fn a_request_is_explained() {
             "index": 0,
             "port": 2,
             "name": "b_2",
-            "balance": "RoundRobin"
+            "balance": "round-robin"
           },
           "candidates": [
             {

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 use waymark_model::Version;
-use waymark_routing::{HostPattern, PathPattern};
+use waymark_routing::{Balance, HashKey, HostPattern, PathPattern};
 
 use super::decide::{Decision, Front, Request, Trace, admit, decide_traced};
 use super::hosts::{HostName, Rule, Share};
@@ -277,7 +277,7 @@ fn service(pool: &Pool, shared_by: Vec<String>) -> ServiceLook {
         index: pool.id.index,
         port: pool.port,
         name: pool.name.clone(),
-        balance: format!("{:?}", pool.rules.balance),
+        balance: balance_text(&pool.rules.balance),
         shared_by,
     }
 }
@@ -291,6 +291,21 @@ fn listener_text(front: Front) -> String {
             Some(ip) => format!("service {} on {ip}", key.port),
             None => format!("service {}", key.port),
         },
+    }
+}
+
+/// How a task is chosen, in words.
+pub(crate) fn balance_text(balance: &Balance) -> String {
+    match balance {
+        Balance::RoundRobin => "round-robin".to_owned(),
+        Balance::LeastConnections => "least-connections".to_owned(),
+        Balance::TwoChoices => "two-choices".to_owned(),
+        Balance::Random => "random".to_owned(),
+        Balance::First => "first".to_owned(),
+        Balance::Hash(HashKey::Source) => "hash of the source".to_owned(),
+        Balance::Hash(HashKey::Path) => "hash of the path".to_owned(),
+        Balance::Hash(HashKey::Header(name)) => format!("hash of the header {name}"),
+        Balance::Hash(HashKey::Cookie(name)) => format!("hash of the cookie {name}"),
     }
 }
 

@@ -26,8 +26,8 @@ pub(crate) mod test_world;
 
 pub use builder::{Notices, TableBuilder};
 pub use decide::{Decision, Front, Headers, Request, admit, decide};
-pub(crate) use explain::explain;
 pub use explain::{CandidateLook, Explanation, PickLook, RuleLook, ServiceLook};
+pub(crate) use explain::{balance_text, explain};
 pub use hosts::{HostRules, HostTable, Rule, Share};
 pub(crate) use pick::{Look, Pick};
 pub(crate) use pool::PoolState;

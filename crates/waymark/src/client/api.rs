@@ -166,7 +166,11 @@ fn refusal(status: u16, body: &[u8]) -> ClientError {
         }
         _ => {}
     }
-    if status == 404 { ClientError::NotFound(text) } else { ClientError::Refused(text) }
+    match status {
+        400 => ClientError::BadRequest(text),
+        404 => ClientError::NotFound(text),
+        _ => ClientError::Refused(text),
+    }
 }
 
 /// The text of a `Warning` header (RFC 7234 §5.5): what stands in quotes.

@@ -26,6 +26,9 @@ pub enum ClientError {
     /// The server does not know the object.
     #[error("{0}")]
     NotFound(String),
+    /// What was asked makes no sense to the server.
+    #[error("{0}")]
+    BadRequest(String),
     /// The server said no, or something that is not understood.
     #[error("{0}")]
     Refused(String),
@@ -41,7 +44,7 @@ impl ClientError {
             ClientError::Usage(_) => Exit::Usage,
             ClientError::Unreachable { .. } | ClientError::NotRunning(_) => Exit::Unreachable,
             ClientError::NotFound(_) => Exit::NotFound,
-            ClientError::Refused(_) => Exit::Failed,
+            ClientError::BadRequest(_) | ClientError::Refused(_) => Exit::Failed,
             ClientError::TimedOut(_) => Exit::TimedOut,
         }
     }

@@ -65,7 +65,11 @@ struct Pick {
 
 /// What is shown, and whether a task would be picked.
 pub fn explain(api: &Api, matches: &ArgMatches) -> Result<(String, bool), ClientError> {
-    let document = api.get(&path(matches))?;
+    let document = api.get(&path(matches)).map_err(|error| match error {
+        // It is the command line that makes no sense.
+        ClientError::BadRequest(text) => ClientError::Usage(text),
+        error => error,
+    })?;
     let explanation: Explanation = typed(document.clone())?;
     let picked = explanation.pick.is_some();
     let shown = if matches.get_flag("json") { pretty(&document) } else { text(&explanation) };
