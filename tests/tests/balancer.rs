@@ -85,6 +85,10 @@ fn dry_prints_the_routes_and_ends() {
         assert!(out.contains(part), "{part}\n{out}");
     }
     assert!(!out.contains("/hidden"), "{out}");
+    let output = waymark(&["lb", "--dry", "-m", "http://127.0.0.1:1", "--group", "*"]);
+    let nobody = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{nobody}");
+    assert!(nobody.contains("Marathon has not told its apps: 127.0.0.1:1"), "{nobody}");
     for flag in ["--sse", "--haproxy-config", "--command", "--log-format"] {
         assert!(err.contains(flag), "{flag} is told\n{err}");
     }

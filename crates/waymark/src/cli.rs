@@ -149,9 +149,11 @@ fn setting_arg(setting: &Setting, role: Role) -> Arg {
     match (setting.switch, setting.list, role) {
         // `--keep-tasks` alone means yes; `--keep-tasks=false` takes back what the file says.
         (true, ..) => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
-        (_, true, Role::Lb) => arg.action(ArgAction::Append).num_args(1..),
-        // What follows may be a file.
-        (_, true, Role::Run) => arg.action(ArgAction::Append),
+        (_, true, Role::Lb) if setting.name == "marathon" => {
+            arg.action(ArgAction::Append).num_args(1..)
+        }
+        // What follows may be a file, or a slip.
+        (_, true, _) => arg.action(ArgAction::Append),
         _ => arg,
     }
 }

@@ -190,8 +190,10 @@ impl Follower {
         let marathon = place.origin.to_string();
         if std::mem::replace(&mut self.told, true) {
             tracing::debug!(marathon, reason, "still no word of the apps");
-        } else {
+        } else if self.reader.latest().version > 0 {
             tracing::warn!(marathon, reason, "the Marathon is lost; its last word stays in use");
+        } else {
+            tracing::warn!(marathon, reason, "the Marathon does not answer; no app is known yet");
         }
     }
 }

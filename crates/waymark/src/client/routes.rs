@@ -87,8 +87,10 @@ fn note(route: &Value) -> String {
         }
     }
     let state = text(route, "state");
-    if !["", "listening"].contains(&state) {
-        notes.push(format!("{state}: {}", text(route, "reason")));
+    // What was only looked at is pending without a reason.
+    match text(route, "reason") {
+        "" => {}
+        reason => notes.push(format!("{state}: {reason}")),
     }
     notes.join("; ")
 }

@@ -49,7 +49,7 @@ pub fn args() -> impl Iterator<Item = Arg> {
 /// Takes out of the flags what is written as marathon-lb wants it and means nothing here: a log
 /// format in the notation of Python's logging. Returns a sentence if there was one.
 pub fn take_log_format(flags: &mut Flags) -> Option<String> {
-    let python = flags.values.get(LOG_FORMAT).is_some_and(|text| text.contains("%("));
+    let python = flags.values.get(LOG_FORMAT).is_some_and(|text| text.contains('%'));
     python.then(|| {
         flags.values.remove(LOG_FORMAT);
         "--log-format is one of Python's, which changes nothing: write text or json".to_owned()

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use clap::{Arg, ArgAction};
-use tokio::time::timeout;
+use tokio::time::sleep;
 use tracing::warn;
 use waymark_catalog::Writer;
 use waymark_proxy::{admin, routes_of};
@@ -19,6 +19,10 @@ use crate::terminal;
 
 /// How long Marathon has to tell its apps.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How often each Marathon is asked that cannot be reached or makes no sense.
+const ATTEMPTS: u64 = 2;
+/// How often it is looked how often that was.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// `--dry`, `-d`
 pub fn arg() -> Arg {
@@ -46,11 +50,21 @@ async fn show(loaded: &Loaded, source: MarathonSource) -> Exit {
     let (writer, mut reader) = Writer::new(0);
     let status = source.status();
     let following = tokio::spawn(source.run(writer));
-    let told = timeout(PATIENCE, reader.changed()).await.ok().flatten();
+    let attempts = ATTEMPTS * loaded.settings.marathon.0.len() as u64;
+    let failing = async {
+        while status.report().failures < attempts {
+            sleep(LOOK).await;
+        }
+    };
+    let told = tokio::select! {
+        told = reader.changed() => told,
+        () = failing => None,
+        () = sleep(PATIENCE) => None,
+    };
     following.abort();
     let Some(catalog) = told else {
         let reason = status.report().last_failure.unwrap_or_else(|| "it said nothing".to_owned());
-        let text = format!("Marathon told no apps within {PATIENCE:?}: {reason}");
+        let text = format!("Marathon has not told its apps: {reason}");
         return terminal::fail(Exit::Unreachable, &text);
     };
     for (app, problem) in status.report().problems {
