@@ -68,6 +68,50 @@ fn curl_speaks_both_versions() {
     assert_eq!(curl(&["--http2-prior-knowledge", "-H", nobody, &shared]), "2 503");
 }
 
+/// Over TLS the handshake says which version is spoken.
+#[test]
+fn alpn_chooses_the_version() {
+    let waymark = start();
+    deploy(&waymark, &whoami(&json!({"HAPROXY_0_VHOST": "web.test"})));
+    let https = waymark.endpoint("https").expect("the https port");
+    let port = https.rsplit_once(':').expect("a port").1;
+    let resolve = format!("web.test:{port}:127.0.0.1");
+    let url = |path: &str| format!("https://web.test:{port}{path}");
+    // The certificate is Waymark's own, made because none was given.
+    let ask = |more: &[&str]| curl(&[&["-k", "--resolve", &resolve], more].concat());
+    eventually("the host answers", || (ask(&["--http2", &url("/")]) == "2 200").then_some(()));
+    assert_eq!(ask(&["--http1.1", &url("/")]), "1.1 200");
+    assert_eq!(ask(&["--http2", "--no-alpn", &url("/")]), "1.1 200");
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let body: Vec<u8> = (0..1_000_000u32).map(|n| (n % 251) as u8).collect();
+    std::fs::write(file("sent"), &body).unwrap();
+    let sent = format!("@{}", file("sent"));
+    run(
+        "curl",
+        &[
+            "-sSk",
+            "--fail",
+            "--http2",
+            "--resolve",
+            &resolve,
+            "--data-binary",
+            &sent,
+            "-o",
+            &file("got"),
+            &url("/echo"),
+        ],
+    );
+    assert!(std::fs::read(file("got")).unwrap() == body, "a body goes both ways unharmed");
+
+    let each = "%{http_version} %{http_code}\n";
+    let many = url("/bytes?n=1000&x=[1-50]");
+    let args = ["-sSk", "-Z", "--http2", "--resolve", &resolve, "-o", "/dev/null", "-w", each];
+    let answers = run("curl", &[&args[..], &[&many]].concat());
+    assert_eq!(answers.lines().filter(|line| *line == "2 200").count(), 50, "{answers}");
+}
+
 #[test]
 fn h2load_finds_no_failure() {
     let waymark = start();
