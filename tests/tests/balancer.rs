@@ -9,14 +9,15 @@
 )]
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use waymark_stories::{
-    FakeMarathon, Lb, Load, LoadKind, Namespace, Waymark, binary, eventually, fake_app, fake_task,
-    get, raw_exchange, request,
+    FakeMarathon, Lb, Load, LoadKind, Namespace, PATIENCE, Waymark, binary, eventually, fake_app,
+    fake_task, get, raw_exchange, request,
 };
 
 fn text(bytes: &[u8]) -> String {
@@ -212,7 +213,7 @@ fn in_state(waymark: &Waymark, state: &str) -> Vec<String> {
 
 #[test]
 fn a_separate_balancer_hears_of_a_scale_down_in_time() {
-    let waymark = Waymark::start(&["--drain-timeout=20s"]);
+    let waymark = Waymark::start(&["--drain-timeout=60s"]);
     assert_eq!(waymark.send("POST", "/v2/apps", &web(4)).status, 201);
     waymark.wait_for_app("/web", 4);
     let lb = Lb::start(&[waymark.url("")], &["--health-check"]);
@@ -224,16 +225,23 @@ fn a_separate_balancer_hears_of_a_scale_down_in_time() {
         .map(|kind| Load::start(front.port(), "/", kind, 3));
     eventually("the load runs", || (loads[0].answered() > 50).then_some(()));
 
-    // An answer that takes long holds its task; meanwhile everybody can see what is about to be.
+    // A request that is not whole yet holds its task; meanwhile everybody can see what is to come.
     let port = waymark.service_port("/web");
-    let slow: Vec<_> = (0..8)
+    let held: Vec<TcpStream> = (0..8)
         .map(|_| {
-            let request = b"GET /slow?ms=3000 HTTP/1.1\r\nHost: story\r\nConnection: close\r\n\r\n";
-            let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-            std::io::Write::write_all(&mut stream, request).expect("it is sent");
+            let begun = b"POST /echo HTTP/1.1\r\nHost: story\r\nConnection: close\r\n\
+                          Content-Length: 4\r\n\r\nab";
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a socket has time-outs");
+            stream.write_all(begun).expect("it is sent");
             stream
         })
         .collect();
+    eventually("every task has some of them", || {
+        let service = waymark.api("/v1/services/web");
+        let endpoints = service["endpoints"].as_array()?;
+        endpoints.iter().all(|e| e["active"].as_u64() >= Some(1)).then_some(())
+    });
     let scale = |instances: u32| {
         let reply = waymark.send("PUT", "/v2/apps/web", &json!({"instances": instances}));
         assert_eq!(reply.status, 200, "{}", reply.body);
@@ -253,10 +261,12 @@ fn a_separate_balancer_hears_of_a_scale_down_in_time() {
             .then_some(())
             .filter(|()| endpoints.iter().filter(|e| e["state"] == "draining").count() == 3)
     });
-    for mut stream in slow {
+    assert_eq!(in_state(&waymark, "TASK_KILLING"), going, "they drain for as long as it takes");
+    for mut stream in held {
+        stream.write_all(b"cd").expect("the rest is sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("the whole answer");
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("abcd"), "{answer}");
     }
     // Without anybody to wait for, too.
     for instances in [1, 3, 1] {
