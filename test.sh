@@ -9,7 +9,7 @@ cd "$(dirname "$0")"
 needs=(cc:gcc python3:python3 curl:curl openssl:openssl h2load:nghttp2-client dig:bind9-dnsutils setsid:util-linux unshare:util-linux
   mount:mount setpriv:util-linux ip:iproute2 nsenter:util-linux pgrep:procps nsd:nsd knotd:knot
   unbound:unbound nghttpd:nghttp2-server named-checkzone:bind9-utils musl-gcc:musl-tools
-  haproxy:haproxy nginx:nginx-light)
+  haproxy:haproxy nginx:nginx-light logrotate:logrotate)
 missing=()
 for need in "${needs[@]}"; do
   command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
