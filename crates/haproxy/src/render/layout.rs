@@ -1,8 +1,10 @@
 //! All services' forms in the order of the file.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, HashSet};
+
 use std::fmt::Write;
+
+use foldhash::{HashMap, HashMapExt, HashSet};
 
 use super::form::Form;
 use super::vhost::{Groups, Step, Vhost};
@@ -41,8 +43,9 @@ pub(super) fn layout(
     let mut hosts = Hosts::default();
     if settings.bind_http_https {
         forms.iter().for_each(|form| hosts.take(form, settings.group_https_by_vhost));
+        hosts.rules.sort_by_key(|rules| Reverse(rules.weight));
         shared.fill(Template::HttpFrontendHead, &[], &mut config)?;
-        push_rules(&mut hosts.http, &mut config);
+        hosts.rules.iter().for_each(|rules| rules.push_http(&mut config));
     }
     shared.fill(Template::HttpFrontendAppidHead, &[], &mut config)?;
     let app_map = push_app_ids(&forms, settings, &mut config);
@@ -107,16 +110,10 @@ fn without_conflicts<'a>(forms: &[&'a Form], conflicts: &mut Vec<Conflict>) -> V
     kept
 }
 
-/// Greatest weight first; within one weight the order of services.
-fn push_rules(rules: &mut [(i64, String)], out: &mut String) {
-    rules.sort_by_key(|(weight, _)| Reverse(*weight));
-    rules.iter().for_each(|(_, text)| out.push_str(text));
-}
-
 /// The rules of the frontend on 9091; returns the map.
 fn push_app_ids(forms: &[&Form], settings: &Settings, out: &mut String) -> String {
     let mut map = String::new();
-    let mut apps = HashSet::new();
+    let mut apps = HashSet::default();
     for form in forms {
         let Some(text) = form.appid.as_ref().filter(|_| apps.insert(&*form.app)) else { continue };
         if !settings.maps {
@@ -132,61 +129,93 @@ fn push_app_ids(forms: &[&Form], settings: &Settings, out: &mut String) -> Strin
     map
 }
 
+/// The rules of one service's hosts.
+struct Rules<'a> {
+    /// Greatest weight first; within one weight the order of services.
+    weight: i64,
+    vhost: &'a Vhost,
+    /// Whether the maps are asked among them.
+    asks_on_http: bool,
+    asks_on_https: bool,
+}
+
+impl Rules<'_> {
+    fn push_http(&self, out: &mut String) {
+        let mut asks = self.asks_on_http;
+        for step in &self.vhost.steps {
+            match step {
+                Step::Http(text) => out.push_str(text),
+                Step::HttpMap(line) if std::mem::take(&mut asks) => out.push_str(line),
+                _ => {}
+            }
+        }
+    }
+
+    fn push_https(&self, out: &mut String) {
+        let mut asks = self.asks_on_https;
+        for step in &self.vhost.steps {
+            match step {
+                Step::Https(text) | Step::HttpsHost(_, text) => out.push_str(text),
+                Step::HttpsMap(_, line) if std::mem::take(&mut asks) => out.push_str(line),
+                _ => {}
+            }
+        }
+    }
+}
+
 /// What is collected for ports 80 and 443.
 #[derive(Default)]
-struct Hosts {
-    http: Vec<(i64, String)>,
-    https: Vec<(i64, String)>,
-    groups: Groups,
+struct Hosts<'a> {
+    rules: Vec<Rules<'a>>,
+    groups: Groups<'a>,
     map: String,
-    mapped: HashSet<(String, String)>,
+    mapped: HashSet<(&'a str, &'a str)>,
     asked_on_http: bool,
     asked_on_https: bool,
 }
 
-impl Hosts {
-    fn take(&mut self, form: &Form, grouped: bool) {
+impl<'a> Hosts<'a> {
+    fn take(&mut self, form: &'a Form, grouped: bool) {
         let Some(vhost) = &form.vhost else { return };
         if grouped {
             self.take_binds(vhost);
         }
+        let (asked_on_http, asked_on_https) = (self.asked_on_http, self.asked_on_https);
+        // A map without an answer ends the search: it must be asked last.
         let mut weight = vhost.weight;
-        let (mut http, mut https) = (String::new(), String::new());
         for step in &vhost.steps {
             match step {
-                Step::Http(text) => http.push_str(text),
-                Step::Https(text) => https.push_str(text),
-                Step::HttpsHost(host, text) => {
-                    https.push_str(text);
+                Step::Http(_) | Step::Https(_) => {}
+                Step::HttpsHost(host, text) | Step::Grouped(host, text) => {
                     self.group(host, weight, text);
                 }
-                Step::Grouped(host, text) => self.group(host, weight, text),
-                Step::HttpMap(line) if !self.asked_on_http => {
-                    // A map without an answer ends the search: it must be asked last.
+                Step::HttpMap(_) if !self.asked_on_http => {
                     (self.asked_on_http, weight) = (true, -1);
-                    http.push_str(line);
                 }
+                Step::HttpMap(_) => {}
                 Step::HttpsMap(host, line) => {
                     if !self.asked_on_https {
                         (self.asked_on_https, weight) = (true, -1);
-                        https.push_str(line);
                     }
                     self.group_map(host, line);
                 }
-                Step::HttpMap(_) => {}
                 Step::Entry(host) => self.map_entry(host, &form.backend),
             }
         }
-        self.http.push((weight, http));
-        self.https.push((weight, https));
+        self.rules.push(Rules {
+            weight,
+            vhost,
+            asks_on_http: asked_on_http != self.asked_on_http,
+            asks_on_https: asked_on_https != self.asked_on_https,
+        });
     }
 
-    fn take_binds(&mut self, vhost: &Vhost) {
+    fn take_binds(&mut self, vhost: &'a Vhost) {
         for host in &vhost.hosts {
-            let group = self.groups.entry(host.clone()).or_default();
-            let add = |list: &mut Vec<String>, text: &String| {
-                if !text.is_empty() && !list.contains(text) {
-                    list.push(text.clone());
+            let group = self.groups.entry(host).or_default();
+            let add = |list: &mut Vec<&'a str>, text: &'a str| {
+                if !text.is_empty() && !list.contains(&text) {
+                    list.push(text);
                 }
             };
             add(&mut group.certificates, &vhost.ssl_cert);
@@ -194,23 +223,23 @@ impl Hosts {
         }
     }
 
-    fn group(&mut self, host: &str, weight: i64, text: &str) {
+    fn group(&mut self, host: &str, weight: i64, text: &'a str) {
         if let Some(group) = self.groups.get_mut(host) {
-            group.rules.push((weight, text.to_owned()));
+            group.rules.push((weight, text));
         }
     }
 
     /// Every host's own frontend asks the map once. (marathon-lb has the first host's do so, and gives the
     /// others none.)
-    fn group_map(&mut self, host: &str, line: &str) {
+    fn group_map(&mut self, host: &str, line: &'a str) {
         if let Some(group) = self.groups.get_mut(host).filter(|group| !group.asks_map) {
             group.asks_map = true;
-            group.rules.push((-1, line.to_owned()));
+            group.rules.push((-1, line));
         }
     }
 
-    fn map_entry(&mut self, host: &str, backend: &str) {
-        if self.mapped.insert((host.to_owned(), backend.to_owned())) {
+    fn map_entry(&mut self, host: &'a str, backend: &'a str) {
+        if self.mapped.insert((host, backend)) {
             // Writing to a String cannot fail.
             let _ = writeln!(self.map, "{host} {backend}");
         }
@@ -235,34 +264,34 @@ impl Shared<'_> {
         filled.map_err(|error| SharedFault { template, error })
     }
 
-    fn push_https(self, hosts: &mut Hosts, out: &mut String) -> Result<(), SharedFault> {
+    fn push_https(self, hosts: &mut Hosts<'_>, out: &mut String) -> Result<(), SharedFault> {
         let certificates = arguments(self.settings.certificates().into_iter());
         if self.settings.group_https_by_vhost {
             return self.push_groups(&mut hosts.groups, &certificates, out);
         }
         let values = &[("sslCerts", Value::Text(&certificates))];
         self.fill(Template::HttpsFrontendHead, values, out)?;
-        push_rules(&mut hosts.https, out);
+        hosts.rules.iter().for_each(|rules| rules.push_https(out));
         Ok(())
     }
 
     fn push_groups(
         self,
-        groups: &mut Groups,
+        groups: &mut Groups<'_>,
         usual: &str,
         out: &mut String,
     ) -> Result<(), SharedFault> {
         self.fill(Template::HttpsGroupedFrontendHead, &[], out)?;
-        let names: BTreeMap<String, String> =
-            groups.keys().map(|host| (host.clone(), cleaned(host))).collect();
-        for (host, name) in &names {
-            let values = &[("backend", Value::Text(name)), ("host", Value::Text(host))];
+        for host in groups.keys() {
+            let name = cleaned(host);
+            let values = &[("backend", Value::Text(&name)), ("host", Value::Text(host))];
             self.fill(Template::HttpsGroupedVhostFrontendAcl, values, out)?;
         }
         for (host, group) in groups {
-            let name = ("name", Value::Text(names.get(host).map_or("", String::as_str)));
+            let name = cleaned(host);
+            let name = ("name", Value::Text(&name));
             self.fill(Template::HttpsGroupedVhostBackendHead, &[name], out)?;
-            let own = arguments(group.certificates.iter().map(String::as_str));
+            let own = arguments(group.certificates.iter().copied());
             let certificates = if own.is_empty() { usual } else { &own };
             let options: String = group.options.iter().map(|text| format!(" {text}")).collect();
             let values = &[
@@ -271,7 +300,8 @@ impl Shared<'_> {
                 ("bindOpts", Value::Text(&options)),
             ];
             self.fill(Template::HttpsGroupedVhostFrontendHead, values, out)?;
-            push_rules(&mut group.rules, out);
+            group.rules.sort_by_key(|(weight, _)| Reverse(*weight));
+            group.rules.iter().for_each(|(_, text)| out.push_str(text));
         }
         Ok(())
     }

@@ -220,13 +220,13 @@ impl<'a> Writer<'a> {
 
 /// What all services say of one host, where 443 is grouped by hosts.
 #[derive(Debug, Default)]
-pub(super) struct Group {
-    pub rules: Vec<(i64, String)>,
-    pub certificates: Vec<String>,
-    pub options: Vec<String>,
+pub(super) struct Group<'a> {
+    pub rules: Vec<(i64, &'a str)>,
+    pub certificates: Vec<&'a str>,
+    pub options: Vec<&'a str>,
     /// Whether the line that asks the map is among its rules.
     pub asks_map: bool,
 }
 
 /// The groups by host.
-pub(super) type Groups = BTreeMap<String, Group>;
+pub(super) type Groups<'a> = BTreeMap<&'a str, Group<'a>>;
