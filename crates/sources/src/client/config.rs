@@ -115,6 +115,9 @@ pub enum ClientError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A URL is not one of HTTP.
+    #[error("{0:?} is not http[s]://host[:port][/path]")]
+    Url(String),
     /// TLS cannot be set up.
     #[error("TLS: {0}")]
     Tls(String),

@@ -13,9 +13,11 @@ mod failure;
 mod http;
 mod login;
 mod origin;
+mod rest;
 mod tls;
 
 pub use config::{Auth, ClientError, IamConfig, TlsConfig};
+pub use rest::{NoAnswer, Reply, Rest};
 
 pub(crate) use failure::Failure;
 pub(crate) use http::{Ask, Client, MAX_BODY};
