@@ -28,8 +28,6 @@ pub(super) fn merge(group: &AppId, members: Vec<Merged>) -> Option<Merged> {
 }
 
 fn merge_pair(former: Merged, latter: Merged) -> Merged {
-    // By the latter's turn, as in marathon-lb: whose checks count is who was met second.
-    let has_checks = !latter.entry.health_checks.is_empty();
     // Of two that started at one time the one met later counts as the older.
     let (mut older, mut newer) =
         if started(&former) < started(&latter) { (former, latter) } else { (latter, former) };
@@ -41,10 +39,10 @@ fn merge_pair(former: Merged, latter: Merged) -> Merged {
     } else {
         1
     };
-    let healthy_new = match has_checks {
-        true => newer.entry.tasks.iter().filter(|t| t.readiness == Readiness::Ready).count(),
-        false => usize::try_from(newer.entry.instances).unwrap_or(usize::MAX),
-    };
+    // Without health checks marathon-lb counts tasks that are wanted, and drains old ones for new ones
+    // that do not run yet.
+    let healthy_new =
+        newer.entry.tasks.iter().filter(|task| task.readiness == Readiness::Ready).count();
     let draining = draining(&older.entry, healthy_new, target);
     let mut entry = AppEntry::clone(&older.entry);
     for task in &mut entry.tasks {

@@ -81,15 +81,18 @@ fn as_many_old_tasks_drain_as_new_ones_make_superfluous() {
 }
 
 #[test]
-fn without_checks_the_new_apps_instances_count() {
-    let unchecked = |name, started, tasks| {
-        let half = Half { name, started, tasks, healthy: 0, scaled_at: 0, labels: &[] };
+fn without_checks_tasks_that_run_count() {
+    let unchecked = |name, started, tasks, running| {
+        let half = Half { name, started, tasks, healthy: running, scaled_at: 0, labels: &[] };
         let mut entry = self::half(&half);
         entry.health_checks.clear();
         entry
     };
-    let names = draining([unchecked("/web-blue", OLD, 2), unchecked("/web-green", NEW, 1)]);
-    assert_eq!(names, ["/web-blue.0"]);
+    let pair = |running| {
+        draining([unchecked("/web-blue", OLD, 2, 2), unchecked("/web-green", NEW, 2, running)])
+    };
+    assert_eq!(pair(0), [] as [&str; 0], "wanted is not there");
+    assert_eq!(pair(1), ["/web-blue.0"]);
 }
 
 #[test]
