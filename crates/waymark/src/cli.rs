@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 
+use crate::bluegreen;
+use crate::bridge;
 use crate::exit;
 use crate::lb::{compat, dry};
 use crate::settings::{API_VARIABLE, Flags, Role, Setting, table, value::Value};
@@ -33,6 +35,9 @@ pub fn command() -> Command {
             run(),
             lb(),
             mesos_dns(),
+            bluegreen::command(bluegreen::Kind::Zdd),
+            bluegreen::command(bluegreen::Kind::BlueGreen),
+            bridge::command(),
             status(),
             app(),
             tasks(),
@@ -390,7 +395,7 @@ pub fn flags(role: Role, matches: &ArgMatches) -> Flags {
     Flags { config: matches.get_one("config").cloned(), values }
 }
 
-/// The arguments of `mesos-dns`, as written.
+/// The arguments of `mesos-dns` and of the bridge, as written.
 pub fn arguments(matches: &ArgMatches) -> Vec<String> {
     matches.get_many::<String>("arguments").into_iter().flatten().cloned().collect()
 }

@@ -2,6 +2,8 @@
 
 mod balancer;
 mod bind;
+mod bluegreen;
+mod bridge;
 mod cli;
 mod client;
 mod endpoints;
@@ -42,7 +44,12 @@ fn main() -> ExitCode {
     }
     let matches = cli::command().get_matches();
     let Some((name, matches)) = matches.subcommand() else { return Exit::Usage.into() };
-    dispatch(name, matches, &around).into()
+    match name {
+        // Their exit codes are zdd.py's.
+        "zdd" => bluegreen::run(bluegreen::Kind::Zdd, matches, &around),
+        "bluegreen" => bluegreen::run(bluegreen::Kind::BlueGreen, matches, &around),
+        _ => dispatch(name, matches, &around).into(),
+    }
 }
 
 fn dispatch(name: &str, matches: &ArgMatches, around: &Surroundings) -> Exit {
@@ -50,6 +57,7 @@ fn dispatch(name: &str, matches: &ArgMatches, around: &Surroundings) -> Exit {
         "run" => run::run(matches, around),
         "lb" => lb::run(matches, around),
         "mesos-dns" => mesos_dns::run(&cli::arguments(matches), around),
+        "haproxy-marathon-bridge" => bridge::run(matches, around),
         "whoami" => whoami::run(matches, around),
         "status" | "tasks" | "app" | "explain" => client::run(name, matches, around),
         "completions" => completions(matches),
