@@ -156,7 +156,8 @@ async fn by_h1(
     let _descriptor = descriptor(worker)?;
     let kept = worker.http.idle.take(endpoint, &job.pool.rules, !job.is_idempotent());
     if let Some(stream) = kept {
-        match exchange_h1(worker, job, client, seat, stream).await {
+        // A box of its own, as small as its stream's: the allocator has lists of such pieces.
+        match Box::pin(exchange_h1(worker, job, client, seat, stream)).await {
             Err(Failure::Task(error @ Broken::Connection(_)))
                 if may_repeat(job, client, &error) =>
             {
@@ -169,7 +170,7 @@ async fn by_h1(
     }
     let opened = Box::pin(open(worker, job, endpoint, limit));
     let stream = or_gone(client, opened).await??;
-    Ok(exchange_h1(worker, job, client, seat, stream).await?)
+    Ok(Box::pin(exchange_h1(worker, job, client, seat, stream)).await?)
 }
 
 async fn open(

@@ -183,3 +183,20 @@ fn send(client: &mut Client, answer: &Answer, kind: Kind) {
         let _ = send.send_data(body.into(), true);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<F: Future>(_: fn(Box<Stream>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Every request makes both: larger ones would be moved at more cost, and the C library keeps no
+    /// list of freed pieces for them.
+    #[test]
+    fn the_state_of_a_stream_is_small() {
+        assert!(size(run) <= 1024, "{}", size(run));
+        assert!(size_of::<Stream>() <= 1024, "{}", size_of::<Stream>());
+    }
+}
