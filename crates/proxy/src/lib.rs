@@ -39,6 +39,7 @@ mod proxy;
 pub mod proxy_protocol;
 pub mod route;
 mod stats;
+mod timer;
 pub mod tls;
 mod udp;
 mod upstream;

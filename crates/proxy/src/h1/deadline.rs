@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::timer;
+
 /// A deadline that moves with every request. To be polled by one task only.
 #[derive(Debug)]
 pub(crate) struct Deadline {
@@ -38,9 +40,9 @@ impl Deadline {
         }
         // Once armed, looking at the timer is only a load.
         while !self.armed || timer.is_elapsed() {
-            if timer.as_mut().poll(cx).is_pending() {
+            if timer::poll(timer.as_mut(), cx).is_pending() {
                 self.armed = true;
-                continue;
+                break;
             }
             if timer.deadline() >= at {
                 return Poll::Ready(());
@@ -69,5 +71,26 @@ mod tests {
         deadline.set(start + Duration::from_millis(40));
         poll_fn(|cx| deadline.poll(cx)).await;
         assert!(start.elapsed() >= Duration::from_millis(40));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn it_fires_for_a_task_that_is_busy_without_end() {
+        let start = Instant::now();
+        let mut deadline = Deadline::new(start);
+        assert_eq!(timer::exhausted(|cx| deadline.poll(cx)).await, Poll::Ready(()));
+        deadline.set(start + Duration::from_millis(20));
+        while timer::exhausted(|cx| deadline.poll(cx)).await.is_pending() {
+            tokio::task::yield_now().await;
+        }
+        assert!(start.elapsed() >= Duration::from_millis(20));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn it_wakes_a_task_that_was_busy_when_it_first_looked() {
+        let start = Instant::now();
+        let mut deadline = Deadline::new(start + Duration::from_millis(20));
+        assert!(timer::exhausted(|cx| deadline.poll(cx)).await.is_pending());
+        poll_fn(|cx| deadline.poll(cx)).await;
+        assert!(start.elapsed() >= Duration::from_millis(20));
     }
 }

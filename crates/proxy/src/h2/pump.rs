@@ -313,9 +313,9 @@ impl Clock<'_> {
         self.moved |= moved;
         // Once armed the timer has this task's waker, and looking at it is only a load.
         while !self.armed || self.sleep.is_elapsed() {
-            if self.sleep.as_mut().poll(cx).is_pending() {
+            if timer::poll(self.sleep.as_mut(), cx).is_pending() {
                 self.armed = true;
-                continue;
+                break;
             }
             let moved = std::mem::take(&mut self.moved);
             self.quiet = if moved { Duration::ZERO } else { self.quiet + self.tick };

@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::port::{Port, count};
+use crate::timer;
 use crate::worker::Worker;
 
 /// The idle time-out is looked at this often in its length; no clock is read for a byte.
@@ -321,9 +322,9 @@ impl IdleTimer<'_> {
         self.moved |= moved;
         // Once armed the timer has this task's waker, and looking at it is only a load.
         while !self.armed || self.sleep.is_elapsed() {
-            if self.sleep.as_mut().poll(cx).is_pending() {
+            if timer::poll(self.sleep.as_mut(), cx).is_pending() {
                 self.armed = true;
-                continue;
+                break;
             }
             self.quiet = if std::mem::take(&mut self.moved) { 0 } else { self.quiet + 1 };
             if self.quiet >= QUARTERS {
