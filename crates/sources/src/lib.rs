@@ -12,5 +12,7 @@ mod backoff;
 pub mod client;
 mod hosts;
 mod keep;
+mod lines;
 pub mod marathon;
 pub mod mesos;
+mod status;

@@ -1,15 +1,13 @@
 //! The last word on disk: what the catalog had of a Marathon's apps, for a start while it is away.
 //!
-//! One line of JSON each for the beginning, every app, and the end, so that a file that was cut is
-//! told from a whole one.
+//! A line of [`crate::lines`] for every app.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use waymark_model::{
@@ -17,16 +15,10 @@ use waymark_model::{
     PortReference, Protocol, Readiness, Service, TaskEntry, TaskId, Timestamp, Version,
 };
 
-use crate::keep;
+use crate::lines::{self, Heading, Unreadable};
 
 /// The name of the file in the data directory.
 const FILE: &str = "marathon-state.json";
-
-/// The format that is written, and the only one that is read.
-const FORMAT: u32 = 1;
-
-/// A longer file is not read.
-const MAX_FILE: u64 = 4 << 30;
 
 /// A word from disk.
 pub(super) struct LastWord {
@@ -39,31 +31,16 @@ pub(super) struct LastWord {
     pub saved: SystemTime,
 }
 
-/// Why a file gives no word.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Unreadable {
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    #[error("line {line}: {error}")]
-    Line { line: usize, error: serde_json::Error },
-    #[error("{0}")]
-    Content(&'static str),
+/// What the first line says about all apps.
+#[derive(Serialize, Deserialize)]
+struct Origin {
+    urls: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Line {
-    Begin(Begin),
     App(Box<AppLine>),
-    End,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Begin {
-    format: u32,
-    version: Version,
-    saved_ms: u64,
-    urls: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -127,38 +104,17 @@ pub(super) fn file_in(directory: &Path) -> PathBuf {
 
 /// Reads the last word; `None` when there is no file.
 pub(super) fn load(file: &Path) -> Result<Option<LastWord>, Unreadable> {
-    let opened = match File::open(file) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened?,
-    };
-    let metadata = opened.metadata()?;
-    if metadata.len() > MAX_FILE {
-        return Err(Unreadable::Content("the file is too long"));
-    }
-    let mut lines = BufReader::new(opened).split(b'\n').zip(1..).map(|(text, line)| {
-        serde_json::from_slice::<Line>(&text?).map_err(|error| Unreadable::Line { line, error })
-    });
-    let Some(Line::Begin(begin)) = lines.next().transpose()? else {
-        return Err(Unreadable::Content("the beginning is missing"));
-    };
-    if begin.format != FORMAT {
-        return Err(Unreadable::Content("another format than this version of Waymark writes"));
-    }
-    let (mut apps, mut whole) = (Vec::new(), false);
-    for line in lines {
-        match line? {
-            Line::Begin(_) => return Err(Unreadable::Content("two beginnings")),
-            Line::App(line) => apps.push(entry_of(*line)?),
-            Line::End => whole = true,
-        }
-    }
-    if !whole {
-        return Err(Unreadable::Content("the end is missing"));
-    }
-    let written = UNIX_EPOCH.checked_add(Duration::from_millis(begin.saved_ms));
-    let marked = metadata.modified().ok();
-    let saved = written.max(marked).ok_or(Unreadable::Content("a time out of range"))?;
-    Ok(Some(LastWord { apps, urls: begin.urls, version: begin.version, saved }))
+    let mut apps = Vec::new();
+    let heading = lines::load::<Origin, Line>(file, |Line::App(line)| {
+        apps.push(entry_of(*line)?);
+        Ok(())
+    })?;
+    Ok(heading.map(|Heading { version, saved, more }| LastWord {
+        apps,
+        urls: more.urls,
+        version,
+        saved,
+    }))
 }
 
 /// Puts the word in the place of the one on disk; the old one stays whole until then.
@@ -169,19 +125,8 @@ pub(super) fn save<'a>(
     version: Version,
     saved: SystemTime,
 ) -> io::Result<()> {
-    keep::replace(file, saved, |out| {
-        let mut put = |line: &Line| -> io::Result<()> {
-            serde_json::to_writer(&mut *out, line)?;
-            out.write_all(b"\n")
-        };
-        let saved_ms = saved.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let saved_ms = u64::try_from(saved_ms).unwrap_or(u64::MAX);
-        put(&Line::Begin(Begin { format: FORMAT, version, saved_ms, urls: urls.to_vec() }))?;
-        for app in apps {
-            put(&Line::App(Box::new(app_line(app))))?;
-        }
-        put(&Line::End)
-    })
+    let heading = Heading { version, saved, more: Origin { urls: urls.to_vec() } };
+    lines::save(file, heading, apps.map(|app| Line::App(Box::new(app_line(app)))))
 }
 
 fn app_line(app: &AppEntry) -> AppLine {

@@ -23,8 +23,9 @@ mod sse;
 mod state;
 mod status;
 
+pub use crate::status::Mode;
 pub use config::{MarathonConfig, MarathonConfigError};
-pub use status::{MarathonReport, MarathonStatus, Mode};
+pub use status::{MarathonReport, MarathonStatus};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

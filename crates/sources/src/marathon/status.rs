@@ -1,14 +1,14 @@
 //! How a Marathon source is doing, for metrics and status pages. Written by the source alone.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use waymark_model::AppId;
 
-/// A handle on how the source is doing. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub struct MarathonStatus(Arc<Mutex<MarathonReport>>);
+use crate::status::{Mode, Status};
+
+/// A handle on how the source is doing.
+pub type MarathonStatus = Status<MarathonReport>;
 
 /// How the source is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,39 +60,4 @@ pub struct MarathonReport {
 impl MarathonReport {
     /// The most problems that are shown.
     pub const MAX_PROBLEMS: usize = 100;
-}
-
-/// How changes come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// Not at all.
-    #[default]
-    Lost,
-    /// By the event stream.
-    Stream,
-    /// By asking again and again.
-    Poll,
-}
-
-impl Mode {
-    /// Its name in metrics and pages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Mode::Lost => "lost",
-            Mode::Stream => "stream",
-            Mode::Poll => "poll",
-        }
-    }
-}
-
-impl MarathonStatus {
-    /// What is known now.
-    pub fn report(&self) -> MarathonReport {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Changes what is known; for the source, and for tests of those who show it.
-    pub fn update(&self, change: impl FnOnce(&mut MarathonReport)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
 }

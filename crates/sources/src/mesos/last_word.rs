@@ -1,16 +1,14 @@
 //! The last word on disk: what the catalog knew of the cluster, for a start while everything else
 //! is down.
 //!
-//! One line of JSON each for the beginning, every agent, framework and group, and the end, so that
-//! a file that was cut is told from a whole one. Written beside and moved into place.
+//! A line of [`crate::lines`] for every agent, framework and group, in this order.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use waymark_model::{
@@ -18,16 +16,10 @@ use waymark_model::{
     TaskAddresses, TaskGroup, TaskGroupId, TaskId, Version,
 };
 
-use crate::keep;
+use crate::lines::{self, Heading, Unreadable};
 
 /// The name of the file in the data directory.
 const FILE: &str = "mesos-state.json";
-
-/// The format that is written, and the only one that is read.
-const FORMAT: u32 = 1;
-
-/// A longer file is not read.
-const MAX_FILE: u64 = 4 << 30;
 
 /// A word from disk.
 pub(crate) struct LastWord {
@@ -40,34 +32,19 @@ pub(crate) struct LastWord {
     pub saved: SystemTime,
 }
 
-/// Why a file gives no word.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Unreadable {
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    #[error("line {line}: {error}")]
-    Line { line: usize, error: serde_json::Error },
-    #[error("{0}")]
-    Content(&'static str),
+/// What the first line says about all of it.
+#[derive(Serialize, Deserialize)]
+struct Origin {
+    places: Vec<String>,
+    masters: Option<MastersLine>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Line {
-    Begin(Begin),
     Agent(AgentLine),
     Framework(FrameworkLine),
     Group(GroupLine),
-    End,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Begin {
-    format: u32,
-    version: Version,
-    saved_ms: u64,
-    places: Vec<String>,
-    masters: Option<MastersLine>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -135,30 +112,9 @@ pub(crate) fn file_in(directory: &Path) -> PathBuf {
 
 /// Reads the last word; `None` when there is no file.
 pub(crate) fn load(file: &Path) -> Result<Option<LastWord>, Unreadable> {
-    let opened = match File::open(file) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened?,
-    };
-    let metadata = opened.metadata()?;
-    if metadata.len() > MAX_FILE {
-        return Err(Unreadable::Content("the file is too long"));
-    }
-    let mut lines = BufReader::new(opened).split(b'\n').zip(1..).map(|(text, line)| {
-        serde_json::from_slice::<Line>(&text?).map_err(|error| Unreadable::Line { line, error })
-    });
-    let Some(Line::Begin(mut begin)) = lines.next().transpose()? else {
-        return Err(Unreadable::Content("the beginning is missing"));
-    };
-    if begin.format != FORMAT {
-        return Err(Unreadable::Content("another format than this version of Waymark writes"));
-    }
-    let masters = begin.masters.take().map(masters_of);
-    let mut cluster = Cluster { masters, ..Cluster::default() };
-    let mut agents = HashMap::new();
-    let mut whole = false;
-    for line in lines {
-        match line? {
-            Line::Begin(_) => return Err(Unreadable::Content("two beginnings")),
+    let (mut cluster, mut agents) = (Cluster::default(), HashMap::new());
+    let heading = lines::load::<Origin, Line>(file, |line| {
+        match line {
             Line::Agent(line) => {
                 let agent = Arc::new(agent_of(line));
                 agents.insert(agent.id.clone(), agent.clone());
@@ -172,57 +128,25 @@ pub(crate) fn load(file: &Path) -> Result<Option<LastWord>, Unreadable> {
                 let group = group_of(line, &agents)?;
                 cluster.groups.insert(group.id.clone(), Arc::new(group));
             }
-            Line::End => whole = true,
         }
-    }
-    if !whole {
-        return Err(Unreadable::Content("the end is missing"));
-    }
-    let written = UNIX_EPOCH.checked_add(Duration::from_millis(begin.saved_ms));
-    let marked = metadata.modified().ok();
-    let saved = written.max(marked).ok_or(Unreadable::Content("a time out of range"))?;
-    let Begin { places, version, .. } = begin;
-    Ok(Some(LastWord { cluster, places, version, saved }))
+        Ok(())
+    })?;
+    let Some(Heading { version, saved, more }) = heading else { return Ok(None) };
+    cluster.masters = more.masters.map(masters_of);
+    Ok(Some(LastWord { cluster, places: more.places, version, saved }))
 }
 
 /// Puts the word in the place of the one on disk; the old one stays whole until then.
 pub(crate) fn save(file: &Path, word: &LastWord) -> io::Result<()> {
-    keep::replace(file, word.saved, |out| write(word, out))
-}
-
-fn write(word: &LastWord, out: &mut impl Write) -> io::Result<()> {
-    let mut put = |line: &Line| -> io::Result<()> {
-        serde_json::to_writer(&mut *out, line)?;
-        out.write_all(b"\n")
-    };
-    let saved_ms = word.saved.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    put(&Line::Begin(Begin {
-        format: FORMAT,
-        version: word.version,
-        saved_ms: u64::try_from(saved_ms).unwrap_or(u64::MAX),
-        places: word.places.clone(),
-        masters: word.cluster.masters.as_deref().map(masters_line),
-    }))?;
-    for agent in word.cluster.agents.values() {
-        put(&Line::Agent(AgentLine {
-            id: agent.id.to_string(),
-            hostname: agent.hostname.to_string(),
-            addresses: agent.addresses.clone(),
-            port: agent.port,
-        }))?;
-    }
-    for framework in word.cluster.frameworks.values() {
-        put(&Line::Framework(FrameworkLine {
-            id: framework.id.to_string(),
-            name: framework.name.to_string(),
-            addresses: framework.addresses.clone(),
-            port: framework.port,
-        }))?;
-    }
-    for group in word.cluster.groups.values() {
-        put(&Line::Group(group_line(group)))?;
-    }
-    put(&Line::End)
+    let LastWord { cluster, places, version, saved } = word;
+    let masters = cluster.masters.as_deref().map(masters_line);
+    let more = Origin { places: places.clone(), masters };
+    let agents = cluster.agents.values().map(|agent| Line::Agent(agent_line(agent)));
+    let frameworks = cluster.frameworks.values();
+    let frameworks = frameworks.map(|framework| Line::Framework(framework_line(framework)));
+    let groups = cluster.groups.values().map(|group| Line::Group(group_line(group)));
+    let heading = Heading { version: *version, saved: *saved, more };
+    lines::save(file, heading, agents.chain(frameworks).chain(groups))
 }
 
 fn masters_line(masters: &Masters) -> MastersLine {
@@ -239,9 +163,27 @@ fn masters_of(line: MastersLine) -> Arc<Masters> {
     Arc::new(Masters { leader: line.leader.map(master), all })
 }
 
+fn agent_line(agent: &ClusterAgent) -> AgentLine {
+    AgentLine {
+        id: agent.id.to_string(),
+        hostname: agent.hostname.to_string(),
+        addresses: agent.addresses.clone(),
+        port: agent.port,
+    }
+}
+
 fn agent_of(line: AgentLine) -> ClusterAgent {
     let AgentLine { id, hostname, addresses, port } = line;
     ClusterAgent { id: id.into(), hostname: hostname.into(), addresses, port }
+}
+
+fn framework_line(framework: &Framework) -> FrameworkLine {
+    FrameworkLine {
+        id: framework.id.to_string(),
+        name: framework.name.to_string(),
+        addresses: framework.addresses.clone(),
+        port: framework.port,
+    }
 }
 
 fn framework_of(line: FrameworkLine) -> Framework {
@@ -329,6 +271,7 @@ fn task_of(
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use waymark_mesos_api::{Hosts, State, parse, sample};
 
@@ -376,8 +319,8 @@ mod tests {
     fn a_file_that_was_cut_or_changed_is_refused_and_nothing_panics() {
         let directory = tempfile::tempdir().unwrap();
         let file = file_in(directory.path());
-        let mut whole = Vec::new();
-        write(&word(), &mut whole).unwrap();
+        save(&file, &word()).unwrap();
+        let whole = fs::read(&file).unwrap();
         for cut in (0..whole.len() - 1).step_by(97) {
             fs::write(&file, &whole[..cut]).unwrap();
             assert!(load(&file).is_err(), "cut at {cut}");

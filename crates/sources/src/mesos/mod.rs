@@ -20,9 +20,10 @@ mod status;
 mod stream;
 mod zookeeper;
 
+pub use crate::status::Mode;
 pub use config::{MesosConfig, MesosConfigError};
 pub use detect::{ZkTarget, ZkTargetError};
-pub use status::{MesosReport, MesosStatus, Mode};
+pub use status::{MesosReport, MesosStatus};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
