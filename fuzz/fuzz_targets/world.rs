@@ -1,6 +1,5 @@
 //! A server with one app, and what must hold of its replies.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -31,13 +30,7 @@ pub fn dns(app: &str, task: &str, port: &str) -> Dns {
         endpoints: Vec::new(),
         readiness: Readiness::Ready,
     };
-    let entry = AppEntry {
-        id: id.clone(),
-        framework: Arc::from("marathon"),
-        labels: BTreeMap::new(),
-        services: Vec::new(),
-        tasks: vec![Arc::new(task)],
-    };
+    let entry = AppEntry { tasks: vec![Arc::new(task)], ..AppEntry::new(id.clone(), "marathon") };
     writer.publish([(id, Some(entry))]);
     drop(writer);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();

@@ -47,7 +47,7 @@ mod usage;
 mod worker;
 
 pub use config::{AccessLog, AccessLogFormat, ActiveChecks, Limits, ProxyConfig};
-pub use h1::{Reading, read_request};
+pub use h1::{Reading, read_request, read_response};
 pub use h2::Counters as Http2Counters;
 pub use http::counters::HttpTotals;
 pub use http::latency::{BOUNDS_US, Latency};

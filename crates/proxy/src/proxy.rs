@@ -46,6 +46,9 @@ pub enum StartError {
     },
 }
 
+/// An app's labels that are logged with what is wrong with them, at most, when they change.
+const MAX_TOLD: usize = 20;
+
 /// How often a new process looks whether its workers have routes.
 const READY_POLL: Duration = Duration::from_millis(5);
 
@@ -292,14 +295,18 @@ fn tell(notices: &Notices, table: &RouteTable) {
     }
     for app in &notices.quarantined {
         let Some(quarantined) = table.quarantined.get(app) else { continue };
-        for error in &quarantined.errors {
+        for error in quarantined.errors.iter().take(MAX_TOLD) {
             let routes = if quarantined.kept { "the last good routes stay" } else { "no routes" };
             warn!(%app, %error, routes, "the app's labels cannot be read");
         }
     }
     for app in &notices.unapplied {
-        for label in table.unapplied.get(app).into_iter().flat_map(|labels| labels.iter()) {
+        let Some(labels) = table.unapplied.get(app) else { continue };
+        for label in labels.iter().take(MAX_TOLD) {
             warn!(%app, label = label.label, reason = label.reason, "label without effect");
+        }
+        if let Some(others @ 1..) = labels.len().checked_sub(MAX_TOLD) {
+            warn!(%app, others, "more labels without effect: /v1/quarantine lists them");
         }
     }
     for host in &notices.shadowed {

@@ -38,7 +38,7 @@ pub(crate) use connection::serve;
 pub(crate) use field::{Field, Known, check_trailer, find_end};
 pub(crate) use io::{ClientIo, Scratch};
 pub(crate) use patch::{HSTS, write_framing, write_line};
-pub use reading::{Reading, read_request};
+pub use reading::{Reading, read_request, read_response};
 pub(crate) use request::Request;
 pub(crate) use response::{Asked, Response};
 

@@ -20,6 +20,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::exchange::{Broken, Exchange, Part};
 use super::limits::MAX_INTERIM;
 use super::to_h2::poll_send;
+use crate::timer;
 
 /// The client's side of an exchange, and what has passed through it.
 pub(crate) struct Client {
