@@ -9,6 +9,10 @@ use std::time::Duration;
 use crate::picture::{Light, Picture, Side};
 use crate::plan::{Direction, Plan};
 
+/// How long balancers may drain the wrong side before something is done about it: right after a step they
+/// often have seen only half of it.
+const SIDES_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Decides the steps of one deployment.
 #[derive(Debug)]
 pub struct Conduct {
@@ -131,7 +135,9 @@ impl Conduct {
         if seen.reloading > 0 && !late {
             return Step::Wait(Waiting::Reload);
         }
-        if let Some(step) = self.change_sides(seen) {
+        if stuck >= SIDES_PATIENCE.min(self.plan.max_wait)
+            && let Some(step) = self.change_sides(seen)
+        {
             return step;
         }
         let up = seen.least(|b| seen.new.count(b, |light| light == Light::Serving));
