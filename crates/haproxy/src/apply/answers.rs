@@ -47,6 +47,8 @@ impl Info {
 /// One server as HAProxy has it now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerNow {
+    /// Number of its backend. Frontends may have a backend's name, never its number.
+    pub backend: u32,
     /// Value of `id`.
     pub id: u32,
     /// Its name.
@@ -71,7 +73,8 @@ pub type Servers = BTreeMap<String, Vec<ServerNow>>;
 pub fn servers(text: &str) -> Option<Servers> {
     let (header, rows) = server_rows(text)?;
     let column = |name: &str| header.iter().position(|field| *field == name);
-    let (backend, id, name) = (column("be_name")?, column("srv_id")?, column("srv_name")?);
+    let (backend_id, backend) = (column("be_id")?, column("be_name")?);
+    let (id, name) = (column("srv_id")?, column("srv_name")?);
     let (address, port) = (column("srv_addr")?, column("srv_port")?);
     let (admin, weight) = (column("srv_admin_state")?, column("srv_uweight")?);
     let mut servers = Servers::new();
@@ -80,6 +83,7 @@ pub fn servers(text: &str) -> Option<Servers> {
         let number = |at: usize| fields.get(at)?.parse::<u32>().ok();
         let word = |at: usize| fields.get(at).map(|field| (*field).to_owned());
         servers.entry(word(backend)?).or_default().push(ServerNow {
+            backend: number(backend_id)?,
             id: number(id)?,
             name: word(name)?,
             address: word(address)?,
@@ -99,7 +103,7 @@ pub(super) fn server_rows(text: &str) -> Option<(Vec<&str>, impl Iterator<Item =
     Some((header, lines.filter(|line| !line.starts_with('#'))))
 }
 
-/// Sessions and queued requests by server, from `show stat <backend> 4 -1`. None if a column is missing.
+/// Sessions and queued requests by server, from `show stat <number of a backend> 4 -1`. None if a column is missing.
 pub fn busy(text: &str) -> Option<HashMap<&str, u64>> {
     let mut lines = text.lines().filter(|line| !line.is_empty());
     let header: Vec<&str> = lines.next()?.strip_prefix("# ")?.split(',').collect();

@@ -3,15 +3,21 @@
 //!
 //! Input is a [`Rendered`](crate::Rendered); output are files, commands and reloads. `plan`, `frame`, `keywords`, `answers`,
 //! `command`, `state_file` and `search` are pure; `socket` asks a running HAProxy, `validate` its program, `install` writes,
-//! `reload` reloads, `supervise` starts it. Nothing here renders, and nothing touches a configuration that HAProxy has.
+//! `reload` reloads, `supervise` starts it. [`Applier`] puts
+//! them together (`applier`, `accept`, `look`), [`start`] gives it a thread. Nothing here renders, and nothing touches a configuration that HAProxy has.
 
+mod accept;
 mod answers;
+mod applier;
 mod command;
 mod frame;
 mod install;
 mod keywords;
+mod look;
+mod options;
 mod plan;
 mod reload;
+mod run;
 mod search;
 mod socket;
 mod state_file;
@@ -19,12 +25,14 @@ mod supervise;
 mod validate;
 mod version;
 
-pub use answers::{Info, Process, Processes, ServerNow, Servers, busy};
+pub use answers::{Info, Process, Processes, ServerNow, Servers};
+pub use applier::Applier;
 pub use command::{Command, Name};
-pub use frame::{certificates, state_file as state_file_of, stops_hard};
 pub use install::{Archive, Files, InstallError, Staged, replace};
+pub use options::{ApplyError, Options, Outcome, Status, Wanted, Without};
 pub use plan::{Difference, Leaving, Plan, Running, Why, deviation, difference, plan};
 pub use reload::{Lingering, Method, Patience, ReloadError, detect, lingering, reload, split};
+pub use run::{Handle, start};
 pub use search::{Found, search};
 pub use socket::{Address, Socket, SocketError};
 pub use state_file::reconcile;

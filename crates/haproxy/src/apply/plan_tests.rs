@@ -40,6 +40,7 @@ fn both(a: &[Server], fixed: &[Server]) -> Rendered {
 
 fn now(rendered: &Rendered) -> Servers {
     let now = |server: &Server| ServerNow {
+        backend: 3,
         id: server.id,
         name: server.name.clone(),
         address: server.address.clone(),
@@ -237,6 +238,7 @@ mod properties {
                     let words: Vec<&str> = options.split(' ').collect();
                     assert!(servers.iter().all(|now| now.name != server.server()));
                     servers.push(ServerNow {
+                        backend: 3,
                         id: words[1].parse().unwrap(),
                         name: server.server().into(),
                         address: address.to_string(),

@@ -67,6 +67,8 @@ pub enum Method {
     Command(Vec<String>),
     /// By its master's socket.
     Master(Socket),
+    /// By the socket of a master that is supervised: one that does not run is being started, from the files as they are.
+    Supervised(Socket),
 }
 
 /// The command by which this machine's init system reloads HAProxy, in marathon-lb's order: Upstart, systemd, System V.
@@ -133,7 +135,7 @@ impl Patience {
 }
 
 /// Reloads, and waits until another worker than `before` answers on `worker`. Without a socket to ask, the method's own
-/// word is all there is.
+/// word is all there is. Returns how often HAProxy was reloaded: not at all when it was only waited for.
 ///
 /// # Errors
 /// See [`ReloadError`]. The old worker runs on unless HAProxy itself is gone.
@@ -142,18 +144,23 @@ pub async fn reload(
     worker: Option<&Socket>,
     before: Option<(&Info, Instant)>,
     patience: Patience,
-) -> Result<(), ReloadError> {
+) -> Result<u32, ReloadError> {
     let started = Instant::now();
-    let mut attempts = 0;
+    let (mut attempts, mut reloads) = (0, 0);
     loop {
         attempts += 1;
+        reloads += 1;
         match method {
             Method::Command(words) => command(words).await?,
             Method::Master(master) => by_master(master, patience.interval).await?,
+            Method::Supervised(master) => match by_master(master, patience.interval).await {
+                Err(ReloadError::Socket(SocketError::Unreachable { .. })) => reloads -= 1,
+                done => done?,
+            },
         }
-        let Some(worker) = worker else { return Ok(()) };
+        let Some(worker) = worker else { return Ok(reloads) };
         if appears(worker, before, patience.interval).await {
-            return Ok(());
+            return Ok(reloads);
         }
         if patience.retries.is_some_and(|most| attempts >= most) {
             return Err(ReloadError::NoWorker { attempts, waited: started.elapsed() });
