@@ -1,5 +1,13 @@
 //! What goes wrong around a real HAProxy: a clear error, and what it had runs on and stays on disk.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
+
 mod running;
 
 use std::io::Write;

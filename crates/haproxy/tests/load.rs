@@ -1,5 +1,13 @@
 //! Steady load through a real HAProxy while what is behind it changes: no request fails.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
+
 mod running;
 
 use running::{Folder, Load, Service, Task};

@@ -1,6 +1,14 @@
 //! What happens between two changes, with a real HAProxy: renewed certificates, servers that are deleted when they are idle,
 //! old workers that are counted, files that are reloaded on request.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
+
 mod running;
 
 use std::io::Write;

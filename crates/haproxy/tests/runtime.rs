@@ -1,5 +1,13 @@
 //! What the runtime API can do is done without a reload, and a real HAProxy then does it: requests show it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
+
 mod running;
 
 use std::collections::BTreeSet;

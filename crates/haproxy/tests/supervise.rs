@@ -1,5 +1,13 @@
 //! Waymark runs a real HAProxy itself: starts it, starts it again, adopts one that runs, ends it in order.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
+
 mod running;
 
 use std::sync::Arc;

@@ -145,7 +145,7 @@ impl Folder {
             );
         }
         let maps = [("domain2backend.map".to_owned(), map.to_owned())].into();
-        Rendered { config, maps, frame, backends, refused: vec![] }
+        Rendered { config, maps, frame, backends, ..Rendered::default() }
     }
 
     pub fn wanted(&self, version: u64, services: &[Service]) -> Wanted {
