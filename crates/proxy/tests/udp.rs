@@ -173,6 +173,24 @@ async fn a_draining_task_loses_its_clients_one_datagram_later() {
     eventually("the old one is free", || world.connections("old") == 0).await;
 }
 
+/// Nobody waits for the whole time-out of a client that is silent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_client_keeps_no_draining_task_for_long() {
+    let (old, new) = (Echo::start("old", LOCALHOST).await, Echo::start("new", LOCALHOST).await);
+    let limits = Limits { udp_timeout: Duration::from_secs(3600), ..Limits::default() };
+    let (mut world, port) = (World::start(ProxyConfig { limits, ..config() }), free_udp_port());
+    route(&mut world, port, vec![old.ready()]).await;
+    let clients = [client((LOCALHOST, port)).await, client((LOCALHOST, port)).await];
+    for client in &clients {
+        assert_eq!(exchange(client, "x").await, "old");
+    }
+    route(&mut world, port, vec![old.as_is(Readiness::Draining), new.ready()]).await;
+    assert_eq!(exchange(&clients[0], "x").await, "new");
+    assert_eq!(world.connections("old"), 1, "the silent one's");
+    eventually("the old one is free", || world.connections("old") == 0).await;
+    assert_eq!(world.connections("new"), 1, "no other session has ended");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_dead_task_refuses_goes_to_another_one() {
     let (dead, live) = (Echo::start("dead", LOCALHOST).await, Echo::start("live", LOCALHOST).await);

@@ -27,7 +27,7 @@ mod session;
 mod sessions;
 mod socket;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -59,8 +59,12 @@ const TRIES: usize = 3;
 /// Answers of one session taken in one go; then others have their turn.
 const ANSWERS_AT_ONCE: usize = 32;
 
-/// How long a session that is unused is waited for at the stop.
-const LINGER: Duration = Duration::from_secs(5);
+/// How long a session that is unused is waited for at the stop, and when its task is to go: whoever
+/// asks again then is somebody else's.
+const LINGER: Duration = Duration::from_millis(LINGER_MS);
+
+/// The same in milliseconds, as sessions count.
+const LINGER_MS: u64 = 5000;
 
 /// A service port of UDP.
 struct Service {
@@ -68,6 +72,8 @@ struct Service {
     key: ListenKey,
     socket: Arc<UdpSocket>,
     sessions: RefCell<Sessions<Peer, Rc<Session>>>,
+    /// The version of the table by which all sessions' tasks are good.
+    all_stay: Cell<u64>,
 }
 
 /// What is known about the service from the table, for one batch of datagrams.
@@ -83,7 +89,8 @@ struct Route {
 pub(crate) async fn serve(worker: Rc<Worker>, key: ListenKey, socket: Arc<UdpSocket>) {
     let timeout = worker.shared.config.limits.udp_timeout;
     let sessions = RefCell::new(Sessions::new());
-    let service = Ending(Rc::new(Service { worker, key, socket, sessions }));
+    let all_stay = Cell::new(0);
+    let service = Ending(Rc::new(Service { worker, key, socket, sessions, all_stay }));
     let service = &service.0;
     let mut sweep = interval((timeout / SWEEPS).clamp(SWEEP.0, SWEEP.1));
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -91,7 +98,10 @@ pub(crate) async fn serve(worker: Rc<Worker>, key: ListenKey, socket: Arc<UdpSoc
         tokio::select! {
             biased;
             () = service.worker.stopping() => break,
-            _ = sweep.tick() => service.sweep(None),
+            _ = sweep.tick() => {
+                service.sweep(None);
+                service.end_leaving();
+            }
             ready = service.socket.readable() => {
                 if ready.is_err() {
                     return;
@@ -324,6 +334,34 @@ impl Service {
         let next = || self.sessions.borrow_mut().pop_unused_since(end);
         while let Some(session) = next() {
             session.end();
+        }
+    }
+
+    /// Ends the sessions whose task is to go and that have been unused for a while: clients that
+    /// nothing more is heard of must not keep a task from ending for the whole time-out.
+    fn end_leaving(&self) {
+        let Some(route) = self.route().filter(|route| route.version != self.all_stay.get()) else {
+            return;
+        };
+        let unused_since = route.now.saturating_sub(LINGER_MS);
+        let (mut leaving, mut due) = (false, Vec::new());
+        for (session, used) in self.sessions.borrow().iter() {
+            if session.checked.get() == route.version || self.may_stay(&route, session) {
+                session.checked.set(route.version);
+            } else if used <= unused_since {
+                due.push(session.peer);
+            } else {
+                leaving = true;
+            }
+        }
+        for peer in due {
+            let ended = self.sessions.borrow_mut().remove(&peer);
+            if let Some(session) = ended {
+                session.end();
+            }
+        }
+        if !leaving {
+            self.all_stay.set(route.version);
         }
     }
 }

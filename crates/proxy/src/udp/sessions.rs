@@ -83,6 +83,11 @@ impl<K: Hash + Eq + Clone, V> Sessions<K, V> {
         debug_assert_eq!(self.places.len(), self.entries.len());
     }
 
+    /// All sessions with the time of their last use, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&V, u64)> {
+        self.entries.iter().map(|entry| (&entry.value, entry.used))
+    }
+
     /// Takes the session of this key out.
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
         let place = self.places.remove(key)?;
