@@ -1,11 +1,13 @@
 //! Binding: separate from serving, so that a taken port is known before anything else has begun.
 
 use std::io;
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
 /// The sockets of a DNS server, bound and not yet served.
@@ -40,6 +42,9 @@ pub struct BindError {
 const PORT_TRIES: usize = 16;
 /// Room for packets that wait, in bytes; the system may give less. Bursts are lost without.
 const UDP_BUFFER: usize = 4 << 20;
+/// How often a thread that waits for packets looks whether it is to end. The socket itself cannot be
+/// shut down to wake it: another process may have it too.
+const RECEIVE_TIMEOUT: Duration = Duration::from_millis(100);
 /// Connections that wait to be accepted.
 const TCP_BACKLOG: i32 = 1024;
 
@@ -91,6 +96,48 @@ impl Sockets {
         Ok(())
     }
 
+    /// The sockets of another process at this address, which `take` gives by the names of
+    /// [`Sockets::handles`]; `None` unless all are there. There are as many workers as there were.
+    pub fn inherit(
+        address: SocketAddr,
+        mut take: impl FnMut(&str) -> Option<OwnedFd>,
+    ) -> Option<Sockets> {
+        let is_there = |at: SocketAddr| {
+            at.ip() == address.ip() && (address.port() == 0 || at.port() == address.port())
+        };
+        let tcp = TcpListener::from(take(TCP_NAME)?);
+        let address = tcp.local_addr().ok().filter(|at| is_there(*at))?;
+        let mut workers = Vec::new();
+        while let Some(udp) = take(&udp_name(workers.len())) {
+            let udp = UdpSocket::from(udp);
+            udp.local_addr().ok().filter(|at| *at == address)?;
+            workers.push(WorkerSockets { udp: vec![udp], tcp: vec![tcp.try_clone().ok()?] });
+        }
+        (!workers.is_empty()).then_some(Sockets { addresses: vec![address], workers })
+    }
+
+    /// The sockets once more, with names, for another process; of the first address only.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn handles(&self) -> io::Result<Vec<(String, OwnedFd)>> {
+        let mut handles = Vec::new();
+        for (number, worker) in self.workers.iter().enumerate() {
+            if let (0, Some(tcp)) = (number, worker.tcp.first()) {
+                handles.push((TCP_NAME.to_owned(), tcp.try_clone()?.into()));
+            }
+            if let Some(udp) = worker.udp.first() {
+                handles.push((udp_name(number), udp.try_clone()?.into()));
+            }
+        }
+        Ok(handles)
+    }
+
+    /// How many workers there are sockets for.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
     /// The addresses and ports, in the order given.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -100,6 +147,14 @@ impl Sockets {
     pub(super) fn into_workers(self) -> Vec<WorkerSockets> {
         self.workers
     }
+}
+
+/// What the TCP socket is called for another process.
+const TCP_NAME: &str = "dns-tcp";
+
+/// What a worker's UDP socket is called for another process.
+fn udp_name(worker: usize) -> String {
+    format!("dns-udp-{worker}")
 }
 
 fn bind_tcp(address: SocketAddr, v6_only: bool) -> io::Result<TcpListener> {
@@ -121,6 +176,7 @@ fn bind_udp(address: SocketAddr, v6_only: bool, shared: bool) -> io::Result<UdpS
         socket.set_only_v6(v6_only)?;
     }
     socket.set_reuse_port(shared)?;
+    socket.set_read_timeout(Some(RECEIVE_TIMEOUT))?;
     // The default is what remains when this fails.
     let _ = socket.set_recv_buffer_size(UDP_BUFFER);
     // On all addresses: which one was asked is told with each packet.
@@ -131,12 +187,6 @@ fn bind_udp(address: SocketAddr, v6_only: bool, shared: bool) -> io::Result<UdpS
     }
     socket.bind(&address.into())?;
     Ok(socket.into())
-}
-
-/// Wakes the thread that waits for packets on this socket, and all that will wait on it.
-pub(super) fn stop_receiving(socket: &UdpSocket) {
-    // Linux reports that the socket is not connected, and does it.
-    let _ = SockRef::from(socket).shutdown(Shutdown::Read);
 }
 
 #[cfg(test)]
@@ -160,6 +210,29 @@ mod tests {
                 assert_eq!((&udp, &tcp), (&addresses, &addresses));
             }
         }
+    }
+
+    #[test]
+    fn they_are_found_again_by_their_names() {
+        let address = |sockets: &Sockets| sockets.addresses()[0];
+        let sockets = Sockets::bind(&[ANY_PORT], 3).unwrap();
+        for (wanted, found) in [
+            (address(&sockets), true),
+            (ANY_PORT, true),
+            ((std::net::Ipv6Addr::LOCALHOST, address(&sockets).port()).into(), false),
+            ((address(&sockets).ip(), 1).into(), false),
+        ] {
+            let mut handles: std::collections::HashMap<_, _> =
+                sockets.handles().unwrap().into_iter().collect();
+            assert_eq!(handles.len(), 4);
+            let inherited = Sockets::inherit(wanted, |name| handles.remove(name));
+            let workers = inherited.as_ref().map(Sockets::workers);
+            assert_eq!(workers, found.then_some(3), "{wanted}");
+            if let Some(inherited) = inherited {
+                assert_eq!(address(&inherited), address(&sockets));
+            }
+        }
+        assert!(Sockets::inherit(ANY_PORT, |_| None).is_none());
     }
 
     #[test]

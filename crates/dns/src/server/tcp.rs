@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -35,16 +36,20 @@ const MAX_TRANSFER: Duration = Duration::from_secs(600);
 /// The pause after the system could not give us a connection (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts and answers connections, for ever. Dropping it ends them all.
+/// Accepts connections and answers them, until `stopping`. What it returns are the connections that
+/// are still open, which close when they are idle; dropping it ends them.
 pub(super) async fn serve(
     dns: &Arc<Dns>,
     counters: &Arc<Counters>,
     listeners: Vec<TcpListener>,
     mut seed: u64,
-) {
+    mut stopping: watch::Receiver<()>,
+) -> JoinSet<()> {
     let mut connections = JoinSet::new();
     loop {
         let stream = tokio::select! {
+            // The sender is only ever dropped.
+            _ = stopping.changed() => return connections,
             accepted = accept(&listeners) => accepted,
             Some(_) = connections.join_next() => continue,
         };
@@ -73,6 +78,8 @@ pub(super) async fn serve(
             transfer: None,
             forwards: VecDeque::new(),
             waiting: JoinSet::new(),
+            stopping: stopping.clone(),
+            is_new: true,
         };
         let (dns, counters) = (dns.clone(), counters.clone());
         connections.spawn(async move {
@@ -108,6 +115,10 @@ struct Connection {
     forwards: VecDeque<(Range<usize>, Options)>,
     /// Replies of others that are on their way. They are sent as they come (RFC 7766 §6.2.1.1).
     waiting: JoinSet<Vec<u8>>,
+    /// Its sender is dropped when the server stops.
+    stopping: watch::Receiver<()>,
+    /// Whether it has asked nothing yet.
+    is_new: bool,
 }
 
 impl Connection {
@@ -161,7 +172,10 @@ impl Connection {
         self.input.reserve((2 + MAX_QUERY).saturating_sub(self.input.len()));
         let nobody = self.waiting.is_empty();
         let reads = self.waiting.len() < MAX_WAITING;
+        let idle_now = nobody && self.input.is_empty() && !self.is_new;
         let ended = tokio::select! {
+            // Who is in the middle of a query, or about to send its first one, is not cut off.
+            _ = self.stopping.changed(), if idle_now => true,
             read = timeout(idle, self.stream.read_buf(&mut self.input)), if reads => match read {
                 Ok(read) => read? == 0,
                 // Whoever waits for an answer is not idle.
@@ -223,6 +237,7 @@ impl Connection {
                 }
             }
             used += 2 + length;
+            self.is_new = false;
         }
         Ok((used, true))
     }

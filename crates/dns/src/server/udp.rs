@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 
 use super::batch::{Batch, SLOTS};
 use crate::answer::{Outcome, Transport};
@@ -36,8 +37,15 @@ pub(super) struct Worker {
     responder: Responder,
     /// Packets of the batch that others are to be asked about.
     forwards: Vec<(usize, Options)>,
-    /// Where replies of others are waited for.
-    elsewhere: Handle,
+    elsewhere: Elsewhere,
+}
+
+/// Where replies of others are waited for.
+#[derive(Clone)]
+pub(super) struct Elsewhere {
+    pub(super) runtime: Handle,
+    /// Held by everybody who waits there, or may send somebody.
+    pub(super) waiting: mpsc::Sender<()>,
 }
 
 impl Worker {
@@ -45,7 +53,7 @@ impl Worker {
         dns: Arc<Dns>,
         socket: Arc<UdpSocket>,
         seed: u64,
-        elsewhere: Handle,
+        elsewhere: Elsewhere,
     ) -> Worker {
         Worker {
             counters: dns.add_worker(),
@@ -58,15 +66,14 @@ impl Worker {
         }
     }
 
-    /// Answers what arrives until `stop` is set and the socket shut down.
+    /// Answers what arrives until `stop` is set, which is looked at now and then. What arrives after
+    /// that stays in the socket.
     pub(super) fn run(mut self, stop: &AtomicBool) {
-        loop {
-            let received = self.batch.receive(&self.socket);
-            if stop.load(Ordering::Acquire) {
-                return;
-            }
-            match received {
+        while !stop.load(Ordering::Acquire) {
+            match self.batch.receive(&self.socket) {
                 Ok(()) => {}
+                // Nothing has come in a while.
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => {
                     tracing::warn!(error = %e, "cannot read queries over UDP");
@@ -139,7 +146,7 @@ impl<'s> Packet<'s> {
 /// Asks others. What they do not answer at once is waited for elsewhere.
 fn forward(
     forwarder: &Forwarder,
-    elsewhere: &Handle,
+    elsewhere: &Elsewhere,
     socket: &Arc<UdpSocket>,
     batch: &mut Batch,
     slot: usize,
@@ -153,8 +160,9 @@ fn forward(
         Begun::Silence => reply.clear(),
         Begun::Pending(pending) => {
             reply.clear();
-            let socket = socket.clone();
-            elsewhere.spawn(async move {
+            let (socket, waiting) = (socket.clone(), elsewhere.waiting.clone());
+            elsewhere.runtime.spawn(async move {
+                let _waiting = waiting;
                 let reply = pending.reply().await;
                 // What the system does not take at once is lost, as anything over UDP may be.
                 let _ = way_back.send(&socket, &reply);
