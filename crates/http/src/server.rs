@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::tls::Tls;
@@ -23,6 +23,9 @@ use crate::write_deadline::WriteDeadline;
 
 /// Pause after a failed accept (too many open files), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a connection that has asked nothing yet is waited for at the stop.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
 
 /// What a connection above the limit gets.
 const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
@@ -132,7 +135,9 @@ async fn converse<S, H, F, B>(
     B: Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    let begun = Notify::new();
     let service = service_fn(|request| {
+        begun.notify_one();
         let answer = handler(request, peer);
         async move { Ok::<_, Infallible>(answer.await) }
     });
@@ -147,10 +152,20 @@ async fn converse<S, H, F, B>(
     let result = tokio::select! {
         result = connection.as_mut() => result,
         () = stop_asked(&mut stopped) => {
+            // Whoever has just connected is about to ask, and would be cut off.
+            let first = tokio::time::timeout(FIRST_REQUEST, begun.notified());
+            tokio::select! {
+                result = connection.as_mut() => return tell(result, peer),
+                _ = first => {}
+            }
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
+    tell(result, peer);
+}
+
+fn tell(result: hyper::Result<()>, peer: SocketAddr) {
     if let Err(error) = result {
         tracing::debug!(%error, %peer, "HTTP connection ended");
     }
