@@ -27,5 +27,5 @@ pub mod store;
 pub use handle::{Handle, MAX_WAITING_EVENTS, MAX_WAITING_REQUESTS, Submission};
 pub use metrics::Metrics;
 pub use request::{Accepted, Change, ChangeFn, DeploymentId, Refusal, Request, Violation};
-pub use shell::{ControlConfig, ControlPlane, Running, VERSION_BLOCK};
+pub use shell::{ControlConfig, ControlPlane, PauseError, Paused, Running, VERSION_BLOCK};
 pub use state::{Action, ActionKind, AppTasks, Counts, Delay, Deployment, Failure, State, Step};

@@ -42,6 +42,12 @@ pub trait Executor: Send + Sync {
     /// list are ended.
     fn adopt(&self, tasks: Vec<Arc<Task>>);
 
+    /// Completes when every launch that was asked for so far has started its task or failed: what
+    /// runs can then be found by another process's [`Executor::adopt`].
+    fn settled(&self) -> Settled {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Whether a host port could be bound at this moment.
     fn port_is_free(&self, port: u16) -> bool;
 
@@ -57,6 +63,9 @@ pub trait Executor: Send + Sync {
 
 /// The outcome of [`Executor::run_command`].
 pub type CommandFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+/// The outcome of [`Executor::settled`].
+pub type Settled = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What became of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -47,7 +47,7 @@ pub use config::{
     WarningSource,
 };
 pub use logs::{MAX_BYTES as MAX_LOG_BYTES, SIZE_HEADER as LOG_SIZE_HEADER};
-pub use server::serve;
+pub use server::{Server, serve};
 pub(crate) use waymark_http::stop_asked;
 use waymark_http::{origin, query};
 

@@ -18,6 +18,7 @@
 mod clock;
 mod drains;
 mod driver;
+mod pause;
 mod persist;
 mod run;
 
@@ -36,8 +37,9 @@ use crate::{Handle, MAX_WAITING_EVENTS, MAX_WAITING_REQUESTS, Metrics, State, Su
 
 use clock::Clock;
 use driver::Driver;
+pub use pause::{PauseError, Paused};
 use persist::Persistence;
-use run::{Inbox, Stop};
+use run::{Inbox, Order, Stop};
 
 /// Catalog versions that are reserved at a time, so that none is given twice although not each is
 /// written to disk.
@@ -138,12 +140,12 @@ impl ControlPlane {
         statuses: mpsc::Receiver<StatusUpdate>,
         outputs: Outputs,
     ) -> Running {
-        let (stop, stops) = mpsc::channel(1);
+        let (orders, ordered) = mpsc::channel(1);
         let (reports, probes) = mpsc::channel(MAX_WAITING_PROBES);
         let runner = Arc::new(driver::Commands(executor.clone()));
         let prober = waymark_health::Prober::new(self.config.probes, runner, reports);
         let clock = Clock::start(self.core.state().root.version);
-        let inbox = Inbox { requests: self.ends.requests, statuses, probes, stops };
+        let inbox = Inbox { requests: self.ends.requests, statuses, probes, orders: ordered };
         let driver = Driver {
             core: self.core,
             clock,
@@ -158,14 +160,14 @@ impl ControlPlane {
             waiting_launches: Vec::new(),
         };
         let task = tokio::spawn(run::run(driver, inbox));
-        Running { handle: self.handle, stop, task }
+        Running { handle: self.handle, orders, task }
     }
 }
 
 /// A control plane at work. Dropping it does not stop it.
 pub struct Running {
     handle: Handle,
-    stop: mpsc::Sender<Stop>,
+    orders: mpsc::Sender<Order>,
     task: JoinHandle<()>,
 }
 
@@ -175,12 +177,22 @@ impl Running {
         self.handle.clone()
     }
 
+    /// Has it stop acting, so that another process can act in its place: every launch that was under
+    /// way is over, everything known is stored, the store is closed. What comes in waits. It goes on
+    /// with [`Paused::resume`]; when that is dropped it ends without doing anything more.
+    ///
+    /// # Errors
+    /// It goes on acting: not everything could be stored, or a launch took too long.
+    pub async fn pause(&self) -> Result<Paused, PauseError> {
+        pause::ask(&self.orders).await
+    }
+
     /// Stops it in order: nothing more is launched, all tasks are ended unless `keep_tasks`, what
     /// is known is stored, the store is closed. What is wanted stays wanted, so the next start
     /// launches the tasks again. The error says that something could not be stored.
     pub async fn stop(self, keep_tasks: bool) -> Result<(), StoreError> {
         let (done, result) = oneshot::channel();
-        let asked = self.stop.send(Stop { keep_tasks, done }).await;
+        let asked = self.orders.send(Order::Stop(Stop { keep_tasks, done })).await;
         let result = if asked.is_ok() { result.await.unwrap_or(Ok(())) } else { Ok(()) };
         // Ends right after it has answered; a panic of it was logged by the runtime.
         let _ = self.task.await;

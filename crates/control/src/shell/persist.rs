@@ -88,6 +88,14 @@ impl Persistence {
         result
     }
 
+    /// Lets go of the store until the next commit.
+    pub async fn close(&self) {
+        let store = self.store.clone();
+        let close = move || store.lock().unwrap_or_else(PoisonError::into_inner).close();
+        // A panic of the database library was logged; it has let go then too.
+        let _ = tokio::task::spawn_blocking(close).await;
+    }
+
     async fn write(
         &self,
         records: Vec<(Key, crate::core::Record)>,

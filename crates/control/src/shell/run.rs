@@ -12,6 +12,7 @@ use waymark_model::TaskId;
 
 use super::drains::POLL;
 use super::driver::Driver;
+use super::pause::Pause;
 use crate::Submission;
 use crate::core::{DEFAULT_KILL_GRACE, Effects, Input};
 use crate::store::StoreError;
@@ -28,7 +29,13 @@ pub struct Inbox {
     pub requests: mpsc::Receiver<Submission>,
     pub statuses: mpsc::Receiver<StatusUpdate>,
     pub probes: mpsc::Receiver<ProbeReport>,
-    pub stops: mpsc::Receiver<Stop>,
+    pub orders: mpsc::Receiver<Order>,
+}
+
+/// What whoever runs the control plane wants of it.
+pub enum Order {
+    Stop(Stop),
+    Pause(Pause),
 }
 
 /// The wish to stop.
@@ -43,7 +50,7 @@ struct Batch {
     statuses: Vec<StatusUpdate>,
     probes: Vec<ProbeReport>,
     requests: Vec<Submission>,
-    stop: Option<Stop>,
+    order: Option<Order>,
 }
 
 /// Runs until it is told to stop.
@@ -54,7 +61,7 @@ pub async fn run(mut driver: Driver, mut inbox: Inbox) {
         let mut batch = inbox.next(&driver).await;
         driver.metrics.set_inbox(batch.len());
         let requests = std::mem::take(&mut batch.requests);
-        let stop = batch.stop.take();
+        let order = batch.order.take();
         work(&mut driver, batch).await;
         if !requests.is_empty() {
             driver.requests(requests).await;
@@ -63,8 +70,13 @@ pub async fn run(mut driver: Driver, mut inbox: Inbox) {
             // An error was logged and is shown in the state.
             let _ = driver.commit().await;
         }
-        if let Some(stop) = stop {
-            break stop;
+        let goes_on = match order {
+            Some(Order::Stop(stop)) => break stop,
+            Some(Order::Pause(pause)) => pause.hold(&mut driver).await,
+            None => true,
+        };
+        if !goes_on {
+            return;
         }
     };
     end(driver, inbox, stop).await;
@@ -167,7 +179,7 @@ impl Inbox {
             }
             _ = self.probes.recv_many(&mut batch.probes, MAX_BATCH) => {}
             _ = self.requests.recv_many(&mut batch.requests, MAX_BATCH), if has_requests => {}
-            Some(stop) = self.stops.recv() => batch.stop = Some(stop),
+            Some(order) = self.orders.recv() => batch.order = Some(order),
             () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {}
         }
         take(&mut self.statuses, &mut batch.statuses);

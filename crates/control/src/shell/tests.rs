@@ -273,3 +273,32 @@ async fn unhealthy_tasks_leave_the_catalog() {
     started.executor.set_healthy(&tasks[0], true);
     assert_eq!(until_ready(&started, "/a", 2).await, tasks);
 }
+
+#[tokio::test]
+async fn another_process_can_act_while_it_pauses_and_then_it_goes_on() {
+    let place = Place::new();
+    let started = place.start();
+    put(&started.handle, app("/a", 2)).await.unwrap();
+    let tasks = until_ready(&started, "/a", 2).await;
+    assert!(Store::open(place.folder.path()).is_err(), "it is ours");
+    let paused = started.running.pause().await.unwrap();
+    {
+        let mut stored = place.store();
+        let found = stored.load().unwrap();
+        assert_eq!(found.tasks.len(), 2, "everything is stored");
+    }
+    let handle = started.handle.clone();
+    let mut waiting = tokio::spawn(async move { put(&handle, app("/a", 3)).await });
+    let early = tokio::time::timeout(Duration::from_millis(50), &mut waiting).await;
+    assert!(early.is_err() && started.executor.len() == 2, "nothing is done");
+    paused.resume();
+    waiting.await.unwrap().unwrap();
+    let more = until_ready(&started, "/a", 3).await;
+    assert!(tasks.iter().all(|task| more.contains(task)));
+    // Nobody goes on.
+    drop(started.running.pause().await.unwrap());
+    started.handle.ended().await;
+    assert_eq!(place.store().load().unwrap().tasks.len(), 3);
+    started.running.stop(false).await.unwrap();
+    assert_eq!(started.executor.len(), 3, "it does nothing any more");
+}

@@ -57,7 +57,7 @@ type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
 pub struct Store {
     path: PathBuf,
     open: Open,
-    /// `None` after a failure, until it could be opened again.
+    /// `None` after a failure, and while it is closed.
     database: Option<Database>,
 }
 
@@ -147,6 +147,11 @@ impl Store {
     /// Allows catalog versions up to `ceiling` to be published.
     pub fn raise_version_ceiling(&mut self, ceiling: Version) -> Result<(), StoreError> {
         self.attempt(|database| write::meta(database, META_CEILING, &ceiling.to_string()))
+    }
+
+    /// Lets go of the file, so that another process can open it. What is done next opens it again.
+    pub fn close(&mut self) {
+        self.database = None;
     }
 
     fn attempt(

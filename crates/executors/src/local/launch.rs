@@ -18,7 +18,7 @@ use waymark_model::{App, NetworkMode, Task, TaskState};
 use super::follow::Ended;
 use super::runner_process::RunnerProcess;
 use super::workplace::folder;
-use super::{DEFAULT_GRACE, Inner, Orders};
+use super::{DEFAULT_GRACE, Inner, Launching, Orders};
 use crate::runner::{STARTED, Spec};
 
 /// How long a runner may take to start its task. It reads a few files and forks; only a disk that
@@ -31,8 +31,15 @@ const REPORT_LIMIT: u64 = 4096;
 
 impl Inner {
     /// The whole life of a task.
-    pub async fn launch(self: Arc<Self>, task: Arc<Task>, mut orders: Orders) {
-        let ended = match self.start(&task, &orders).await {
+    pub async fn launch(
+        self: Arc<Self>,
+        task: Arc<Task>,
+        mut orders: Orders,
+        launching: Launching,
+    ) {
+        let started = self.start(&task, &orders).await;
+        drop(launching);
+        let ended = match started {
             Ok(runner) => self.told_running(&task, String::new(), &runner, &mut orders).await,
             Err(ended) => ended,
         };

@@ -39,7 +39,7 @@ use tokio::task::JoinSet;
 use waymark_model::{Task, TaskId, TaskState};
 
 use crate::environment::Environment;
-use crate::{CommandFuture, Executor, ExecutorError, StatusUpdate};
+use crate::{CommandFuture, Executor, ExecutorError, Settled, StatusUpdate};
 use cgroup::Cgroups;
 use retention::Retention;
 
@@ -131,6 +131,8 @@ struct Inner {
     tasks: Mutex<HashMap<TaskId, Known>>,
     futures: Mutex<JoinSet<()>>,
     launches: Semaphore,
+    /// Tasks that were asked for and have neither started nor failed yet.
+    launching: watch::Sender<usize>,
     cgroups: Result<Cgroups, String>,
     retention: Mutex<Retention>,
 }
@@ -141,6 +143,23 @@ struct Known {
     task: Arc<Task>,
     /// The grace period, once the task is to be ended.
     kill: watch::Sender<Option<Duration>>,
+}
+
+/// A launch that is under way, until this is dropped.
+#[derive(Debug)]
+struct Launching(Arc<Inner>);
+
+impl Launching {
+    fn begin(inner: &Arc<Inner>) -> Launching {
+        inner.launching.send_modify(|launching| *launching += 1);
+        Launching(Arc::clone(inner))
+    }
+}
+
+impl Drop for Launching {
+    fn drop(&mut self) {
+        self.0.launching.send_modify(|launching| *launching = launching.saturating_sub(1));
+    }
 }
 
 /// How a task's future hears that the task is to be ended.
@@ -173,6 +192,7 @@ impl LocalExecutor {
             tasks: Mutex::default(),
             futures: Mutex::default(),
             launches: Semaphore::new(LAUNCHES_AT_ONCE),
+            launching: watch::Sender::new(0),
             cgroups,
             retention,
         };
@@ -184,7 +204,10 @@ impl Executor for LocalExecutor {
     fn launch(&self, task: Arc<Task>) {
         let id = task.id.clone();
         match self.inner.know(&task) {
-            Some(orders) => self.inner.spawn(Arc::clone(&self.inner).launch(task, orders)),
+            Some(orders) => {
+                let launching = Launching::begin(&self.inner);
+                self.inner.spawn(Arc::clone(&self.inner).launch(task, orders, launching));
+            }
             None => tracing::warn!(task = %id, "a task was launched twice; the second is ignored"),
         }
     }
@@ -213,6 +236,14 @@ impl Executor for LocalExecutor {
             })
             .collect();
         self.inner.spawn(Arc::clone(&self.inner).adopt(tasks));
+    }
+
+    fn settled(&self) -> Settled {
+        let mut launching = self.inner.launching.subscribe();
+        Box::pin(async move {
+            // The sender is gone only with the executor.
+            let _ = launching.wait_for(|launching| *launching == 0).await;
+        })
     }
 
     fn port_is_free(&self, port: u16) -> bool {

@@ -20,6 +20,19 @@ async fn output_goes_to_files() {
 }
 
 #[tokio::test]
+async fn what_has_settled_can_be_found_by_others() {
+    let machine = Machine::new();
+    machine.executor().settled().await;
+    let tasks: Vec<_> = (0..12).map(|_| machine.launch(shell("sleep 1000"))).collect();
+    let none = machine.launch(program(&["/no/such/program"]));
+    machine.executor().settled().await;
+    for task in tasks.iter().chain([&none]) {
+        let record = machine.record(task);
+        assert_eq!(record["command"].is_null(), task.id == none.id, "{record}");
+    }
+}
+
+#[tokio::test]
 async fn ends_are_told_apart() {
     let mut machine = Machine::new();
     for (cmd, state, message) in [
