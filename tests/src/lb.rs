@@ -1,6 +1,7 @@
 //! `waymark lb` as a child process on ports of its own.
 
 use std::fs::{self, File};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -33,8 +34,35 @@ impl Lb {
     /// Starts it (again) on the same data folder.
     pub fn start_again(&mut self) {
         assert!(self.child.is_none(), "already running");
-        let data = self.folder.path().join("data");
-        let _ = fs::remove_file(data.join("endpoints.json"));
+        let _ = fs::remove_file(self.data().join("endpoints.json"));
+        self.child = Some(self.launch());
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Starts another one beside the one that runs, which is returned.
+    pub fn spawn_successor(&mut self) -> Child {
+        let before = self.child.take().expect("it runs");
+        self.child = Some(self.launch());
+        before
+    }
+
+    /// Goes on with a process of [`Lb::spawn_successor`], since this one has ended.
+    pub fn adopt_child(&mut self, before: Child) {
+        assert!(self.child.is_none(), "one is enough");
+        self.child = Some(before);
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    fn launch(&self) -> Child {
+        let data = self.data();
         let log = File::options().create(true).append(true).open(self.folder.path().join("log"));
         let log = log.expect("the log opens");
         let child = Command::new(binary())
@@ -49,7 +77,7 @@ impl Lb {
             .stdout(log.try_clone().expect("the log's handle can be copied"))
             .stderr(log)
             .spawn();
-        self.child = Some(child.expect("the binary starts"));
+        child.expect("the binary starts")
     }
 
     /// Asks it to stop and waits until it has.

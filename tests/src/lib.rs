@@ -20,6 +20,8 @@ mod master_proxy;
 mod mesos;
 mod mesos_dns;
 mod namespace;
+mod steady;
+mod successor;
 mod waymark;
 
 pub use dns::{Answer, resolve};
@@ -33,6 +35,8 @@ pub use mesos::{
 };
 pub use mesos_dns::{MesosDns, NameWatch};
 pub use namespace::Namespace;
+pub use steady::Steady;
+pub use successor::Successor;
 pub use waymark::{Waymark, binary, repository};
 
 use std::time::{Duration, Instant};

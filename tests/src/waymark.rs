@@ -139,13 +139,44 @@ impl Waymark {
         assert!(self.child.is_none(), "already running");
         // What a killed predecessor left would be read as the new one's.
         let _ = fs::remove_file(self.data.join("endpoints.json"));
+        self.child = Some(self.launch(args));
+    }
+
+    /// Starts another one with `--takeover` beside the one that runs, which is returned.
+    pub fn spawn_successor(&mut self, args: &[&str]) -> Child {
+        let before = self.child.take().expect("it runs");
+        self.child = Some(self.launch(&[&["--takeover"], args].concat()));
+        before
+    }
+
+    /// Goes on with a process of [`Waymark::spawn_successor`], since this one has ended.
+    pub fn adopt_child(&mut self, before: Child) {
+        assert!(self.child.is_none(), "one is enough");
+        self.child = Some(before);
+    }
+
+    /// Waits until this process is the one that `endpoints.json` tells of, and answers.
+    pub fn wait_until_it_has_taken_over(&mut self) {
+        let pid = self.pid();
+        eventually("the new one says where it listens", || {
+            if let Some(status) = self.child.as_mut().and_then(|c| c.try_wait().ok().flatten()) {
+                panic!("waymark ended with {status}:\n{}", self.errors());
+            }
+            let text = fs::read_to_string(self.data.join("endpoints.json")).ok()?;
+            let value: Value = serde_json::from_str(&text).ok()?;
+            (value["pid"] == pid).then_some(())
+        });
+        self.wait_until_it_serves();
+    }
+
+    fn launch(&self, args: &[&str]) -> Child {
         let open = |name: &str| {
             let path = self.output_path(name);
             File::options().create(true).append(true).open(path).expect("the output file opens")
         };
         let mut command = self.command(args);
         command.stdout(open("out")).stderr(open("err"));
-        self.child = Some(command.spawn().expect("the binary starts"));
+        command.spawn().expect("the binary starts")
     }
 
     /// Waits until the API answers; fails with what it wrote when it ends instead.

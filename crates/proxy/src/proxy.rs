@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tracing::warn;
 use waymark_catalog::{Output, Reader};
 use waymark_model::{Catalog, Timestamp};
@@ -58,9 +58,9 @@ pub struct Proxy {
     tables: watch::Receiver<Arc<RouteTable>>,
     stop: watch::Sender<Option<Instant>>,
     /// Closed when the last listener has been closed.
-    closed: mpsc::Receiver<()>,
+    closed: Mutex<mpsc::Receiver<()>>,
     /// Closed when the last thread has ended.
-    ended: mpsc::Receiver<()>,
+    ended: Mutex<mpsc::Receiver<()>>,
 }
 
 impl Proxy {
@@ -116,6 +116,7 @@ impl Proxy {
             runtime.block_on(follow(reader, builder, publish, stopping));
             drop(alive);
         })?;
+        let (closed, ended) = (Mutex::new(closed), Mutex::new(ended));
         Ok(Proxy { shared, tables, stop, closed, ended })
     }
 
@@ -216,17 +217,17 @@ impl Proxy {
 
     /// Closes every listener at once, lets connections end by themselves until `grace` has passed,
     /// resets the rest, and returns when all threads have ended.
-    pub async fn stop(self, grace: Duration) {
+    pub async fn stop(&self, grace: Duration) {
         self.stop_then(grace, || ()).await;
     }
 
     /// As [`Proxy::stop`]; `closed` is called once no listener is left.
-    pub async fn stop_then(mut self, grace: Duration, closed: impl FnOnce()) {
+    pub async fn stop_then(&self, grace: Duration, closed: impl FnOnce()) {
         self.stop.send_replace(Some(Instant::now() + grace));
         // Nothing is ever sent; they yield when the last one drops its end.
-        let _ = self.closed.recv().await;
+        let _ = self.closed.lock().await.recv().await;
         closed();
-        let _ = self.ended.recv().await;
+        let _ = self.ended.lock().await.recv().await;
     }
 }
 

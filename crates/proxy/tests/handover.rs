@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use support::*;
 use waymark_catalog::Writer;
-use waymark_proxy::handover::{self, Successors};
+use waymark_proxy::handover::{self, Kind, Successors};
 use waymark_proxy::{Proxy, SocketKey};
 
 /// A balancer that took over from whoever serves the path, with one route, and serves it itself.
 async fn next(path: &Path, port: u16, backend: &Backend) -> (World, Successors) {
     let (writer, reader) = Writer::new(0);
-    let (inherited, predecessor) = match handover::take(path).unwrap() {
+    let (inherited, predecessor) = match handover::take(path, Kind::Traffic).unwrap() {
         Some((inherited, predecessor)) => (inherited, Some(predecessor)),
         None => (Default::default(), None),
     };
@@ -32,7 +32,7 @@ async fn next(path: &Path, port: u16, backend: &Backend) -> (World, Successors) 
         soon("released", ready).await.unwrap().unwrap();
         world.proxy.rebind();
     }
-    let successors = handover::serve(path, world.proxy.sockets()).unwrap();
+    let successors = handover::serve(path, world.proxy.sockets(), Kind::Traffic).unwrap();
     (world, successors)
 }
 
@@ -64,7 +64,7 @@ async fn no_connection_fails_while_balancers_follow_each_other() {
         eventually("some clients", || asked.load(Ordering::SeqCst) > before + 50).await;
         let old = now.proxy;
         let retire = tokio::spawn(async move {
-            let successor = successors.next().await;
+            let mut successor = successors.next().await;
             old.stop_then(Duration::from_secs(5), || successor.released()).await;
         });
         stopping.push(retire);
@@ -90,7 +90,7 @@ async fn the_old_one_goes_on_when_the_new_one_is_gone() {
     let (backend, port) = (Backend::start("b").await, free_port());
     let (_world, mut successors) = next(&path, port, &backend).await;
     for _ in 0..3 {
-        let taken = handover::take(&path).unwrap().unwrap();
+        let taken = handover::take(&path, Kind::Traffic).unwrap().unwrap();
         assert_eq!(taken.0.len(), 1);
         drop(taken);
         assert_eq!(ask_once(port).await.unwrap(), "b");
@@ -106,7 +106,7 @@ async fn the_new_one_has_everything_when_the_old_one_is_gone() {
     let path = folder.path().join("handover");
     let (backend, port) = (Backend::start("b").await, free_port());
     let (old, _successors) = next(&path, port, &backend).await;
-    let (inherited, _predecessor) = handover::take(&path).unwrap().unwrap();
+    let (inherited, _predecessor) = handover::take(&path, Kind::Traffic).unwrap().unwrap();
     soon("the old one's end", old.proxy.stop(Duration::ZERO)).await;
     // Nobody accepts now, and nobody is refused.
     let mut client = dial(port).await.unwrap();

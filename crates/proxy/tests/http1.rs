@@ -376,7 +376,7 @@ async fn a_stop_ends_kept_connections_and_lets_requests_finish() {
     let mut idle = web.dial().await;
     idle.write_all(GET).await.unwrap();
     read_answer(&mut idle).await;
-    let stop = tokio::spawn(web.proxy.stop(Duration::from_secs(9)));
+    let stop = tokio::spawn(async move { web.proxy.stop(Duration::from_secs(9)).await });
     assert_eq!(how_it_ends(&mut idle).await, None);
     soon("the stop", stop).await.unwrap();
 }

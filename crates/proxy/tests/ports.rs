@@ -155,7 +155,7 @@ async fn a_stop_lets_connections_end_and_then_resets_them() {
     let (mut brief, mut endless) = (dial(port).await.unwrap(), dial(port).await.unwrap());
     ask(&mut brief, "x").await.unwrap();
     ask(&mut endless, "x").await.unwrap();
-    let stopping = tokio::spawn(world.proxy.stop(Duration::from_millis(300)));
+    let stopping = tokio::spawn(async move { world.proxy.stop(Duration::from_millis(300)).await });
     let refused = async {
         while dial(port).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(1)).await;

@@ -11,6 +11,7 @@ use crate::endpoints::{Endpoints, here};
 use crate::run::StartError;
 use crate::settings::traffic::OptionalPort;
 use crate::settings::{Loaded, Role};
+use crate::takeover::{self, Takeover};
 
 /// The ports that were found free, and the listener of the stats port.
 #[derive(Debug, Default)]
@@ -39,49 +40,40 @@ impl Fronts {
         }
     }
 
-    /// Looks for them; `taken` are the ports that this process listens on already.
-    pub fn find(loaded: &Loaded, taken: &[u16]) -> Result<Fronts, StartError> {
+    /// Looks for them; `taken` are the ports that this process listens on already. What the process
+    /// before has is not looked for: its numbers stand for ports that were any free one.
+    pub fn find(
+        loaded: &Loaded,
+        taken: &[u16],
+        mut before: Option<&mut Takeover>,
+    ) -> Result<Fronts, StartError> {
         let s = &loaded.settings;
         let wanted = loaded.fronts();
         let mut fronts = Fronts::default();
         let mut finder = Finder { loaded, taken: taken.to_vec(), warnings: Vec::new() };
+        let stats = wanted.stats.number().zip(before.as_mut());
+        let stats =
+            stats.and_then(|(port, before)| before.listener(takeover::STATS, s.stats_listen, port));
+        fronts.stats = match stats {
+            Some(inherited) => Some(inherited),
+            None => finder.one("stats-port", s.stats_listen, wanted.stats)?,
+        };
+        let before = before.as_deref();
+        let listens = before.and_then(|before| before.endpoints.as_ref());
         // Whoever carries traffic binds its port itself; here it is only made sure that it can.
-        let number = |listener: TcpListener| listener.local_addr().ok().map(|a| a.port());
-        fronts.stats = finder.one("stats-port", s.stats_listen, wanted.stats)?;
-        fronts.http = finder.one("http-port", s.listen, wanted.http)?.and_then(number);
-        fronts.https = finder.one("https-port", s.listen, wanted.https)?.and_then(number);
-        fronts.appid = finder.one("appid-port", s.listen, wanted.appid)?.and_then(number);
+        let mut number = |setting, port: OptionalPort, listens: Option<&String>| {
+            let before = before.and_then(|before| carried(before, s.listen, port, listens));
+            if before.is_some() {
+                return Ok(before);
+            }
+            let listener = finder.one(setting, s.listen, port)?;
+            Ok::<_, StartError>(listener.and_then(|l| l.local_addr().ok()).map(|a| a.port()))
+        };
+        fronts.http = number("http-port", wanted.http, listens.and_then(|e| e.http.as_ref()))?;
+        fronts.https = number("https-port", wanted.https, listens.and_then(|e| e.https.as_ref()))?;
+        fronts.appid = number("appid-port", wanted.appid, listens.and_then(|e| e.appid.as_ref()))?;
         fronts.warnings = finder.warnings;
         Ok(fronts)
-    }
-
-    /// Those of the process that is taken over from, which are not to be looked for: its numbers
-    /// stand for ports that were any free one.
-    pub fn inherit(
-        loaded: &Loaded,
-        before: Option<&Endpoints>,
-        stats: Option<TcpListener>,
-    ) -> Result<Fronts, StartError> {
-        let wanted = loaded.fronts();
-        let number = |port: OptionalPort, before: Option<&String>| match port.number() {
-            Some(0) => before.and_then(|text| text.rsplit_once(':')?.1.parse().ok()),
-            port => port,
-        };
-        let stats = match (wanted.stats.number(), stats) {
-            (None, _) => None,
-            (Some(_), Some(listener)) => Some(listener),
-            (Some(port), None) => {
-                let ip = loaded.settings.stats_listen;
-                Some(bind(loaded, "stats-port", ip, port, tcp)?)
-            }
-        };
-        Ok(Fronts {
-            http: number(wanted.http, before.and_then(|e| e.http.as_ref())),
-            https: number(wanted.https, before.and_then(|e| e.https.as_ref())),
-            appid: number(wanted.appid, before.and_then(|e| e.appid.as_ref())),
-            stats,
-            warnings: Vec::new(),
-        })
     }
 
     /// Says where they are reached from this machine.
@@ -99,6 +91,20 @@ impl Fronts {
         let stats = self.stats.as_ref().and_then(|s| s.local_addr().ok()).map(|a| a.port());
         [self.http, self.https, self.appid, stats].into_iter().flatten()
     }
+}
+
+/// The number of a port that the process before carries traffic from, if it is the one wanted.
+fn carried(
+    before: &Takeover,
+    listen: IpAddr,
+    wanted: OptionalPort,
+    listens: Option<&String>,
+) -> Option<u16> {
+    let port = match wanted.number()? {
+        0 => listens?.rsplit_once(':')?.1.parse().ok()?,
+        port => port,
+    };
+    before.carries((listen, port).into()).then_some(port)
 }
 
 struct Finder<'a> {
@@ -164,7 +170,7 @@ mod tests {
         let port = taken.local_addr().unwrap().port().to_string();
         for role in [Role::Run, Role::Lb] {
             let loaded = loaded(role, &[&FREE[..], &[("stats-port", &port)]].concat());
-            let error = Fronts::find(&loaded, &[]).unwrap_err().to_string();
+            let error = Fronts::find(&loaded, &[], None).unwrap_err().to_string();
             assert!(error.starts_with("--stats-port: cannot listen on 127.0.0.1:"), "{error}");
         }
     }
@@ -172,14 +178,14 @@ mod tests {
     #[test]
     fn defaults_give_way() {
         let values = [&FREE[..], &[("local-port-min", "9000")]].concat();
-        let fronts = Fronts::find(&loaded(Role::Run, &values), &[]).unwrap();
+        let fronts = Fronts::find(&loaded(Role::Run, &values), &[], None).unwrap();
         assert!(fronts.stats.is_none() && fronts.http.is_some_and(|port| port > 20000));
         assert_eq!(
             fronts.warnings,
             ["stats-port is not listened on (its default is 9090): it is given to something else \
               by another setting; --stats-port PORT takes another one, --stats-port off none"]
         );
-        let fronts = Fronts::find(&loaded(Role::Run, &FREE), &[9090]).unwrap();
+        let fronts = Fronts::find(&loaded(Role::Run, &FREE), &[9090], None).unwrap();
         assert_eq!((fronts.warnings.len(), fronts.numbers().count()), (1, 3));
     }
 }

@@ -17,6 +17,7 @@ mod reference;
 mod run;
 mod settings;
 mod table;
+mod takeover;
 mod telemetry;
 mod terminal;
 mod whoami;

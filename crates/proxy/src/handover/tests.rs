@@ -18,7 +18,8 @@ impl Old {
     fn start() -> Old {
         let folder = tempfile::tempdir().unwrap();
         let sockets = Arc::new(Sockets::default());
-        let successors = serve(&folder.path().join("socket"), sockets.clone()).unwrap();
+        let successors =
+            serve(&folder.path().join("socket"), sockets.clone(), Kind::Traffic).unwrap();
         Old { folder, sockets, successors }
     }
 
@@ -46,13 +47,13 @@ async fn sockets_go_from_one_to_the_other() {
     let closed_at = closed.local_addr().unwrap();
     drop(closed);
 
-    let (mut inherited, predecessor) = take(&old.path()).unwrap().unwrap();
+    let (mut inherited, predecessor) = take(&old.path(), Kind::Traffic).unwrap().unwrap();
     assert_eq!(inherited.len(), 152);
     assert!(!inherited.0.contains_key(&SocketKey::Tcp(closed_at)), "closed by then");
     assert!(inherited.0.contains_key(&SocketKey::Udp(udp.local_addr().unwrap())));
     assert!(inherited.take_named("admin").is_some() && inherited.take_named("admin").is_none());
     let ready = std::thread::spawn(|| predecessor.ready());
-    let successor = old.successors.next().await;
+    let mut successor = old.successors.next().await;
     let address = listeners[7].local_addr().unwrap();
     // One that nobody has accepted when the old one closes is the new one's.
     let _client = TcpStream::connect(address).unwrap();
@@ -67,10 +68,10 @@ async fn sockets_go_from_one_to_the_other() {
 async fn a_new_one_that_goes_away_changes_nothing() {
     let mut old = Old::start();
     let _listener = old.open();
-    let (first, predecessor) = take(&old.path()).unwrap().unwrap();
+    let (first, predecessor) = take(&old.path(), Kind::Traffic).unwrap().unwrap();
     drop((first, predecessor));
     drop(UnixStream::connect(old.path()).unwrap());
-    let (second, predecessor) = take(&old.path()).unwrap().unwrap();
+    let (second, predecessor) = take(&old.path(), Kind::Traffic).unwrap().unwrap();
     assert_eq!(second.len(), 1);
     let ready = std::thread::spawn(|| predecessor.ready());
     drop(old.successors.next().await);
@@ -81,12 +82,12 @@ async fn a_new_one_that_goes_away_changes_nothing() {
 fn without_an_old_one_there_is_nothing_to_take() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
-    assert!(take(&path).unwrap().is_none());
+    assert!(take(&path, Kind::Traffic).unwrap().is_none());
     drop(UnixListener::bind(&path).unwrap());
-    assert!(take(&path).unwrap().is_none(), "a path whose process is gone");
+    assert!(take(&path, Kind::Traffic).unwrap().is_none(), "a path whose process is gone");
     let sockets = Arc::new(Sockets::default());
-    let _successors = serve(&path, sockets).unwrap();
-    assert!(take(&path).unwrap().unwrap().0.is_empty());
+    let _successors = serve(&path, sockets, Kind::Traffic).unwrap();
+    assert!(take(&path, Kind::Traffic).unwrap().unwrap().0.is_empty());
 }
 
 #[test]
@@ -104,7 +105,7 @@ fn another_protocol_is_refused() {
                 stream.write_all(answer).unwrap();
             }
         });
-        let taken = take(&path);
+        let taken = take(&path, Kind::Traffic);
         other.join().unwrap();
         assert!(taken.is_err(), "{answer:?}: {taken:?}");
     }

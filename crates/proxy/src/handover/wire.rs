@@ -1,9 +1,11 @@
 //! The messages of a hand-over, and descriptors with them.
 //!
 //! ```text
-//! new ─► old   "WAYMARK" version
+//! new ─► old   "WAYMARK" kind
 //! old ─► new   [count u8] [length u16] names, one a line + count descriptors     (repeated)
 //! old ─► new   [0] [0 0]                                                         (that was all)
+//! new ─► old   'Y'  of Kind::Control: stop acting          old ─► new   'A', or 'N' and a reason
+//! new ─► old   'C'  of Kind::Control: never again           old ─► new   'A', or 'N' and a reason
 //! new ─► old   'R'  it accepts
 //! old ─► new   'L'  the old one no longer does
 //! ```
@@ -17,15 +19,27 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, getsockopt, recvmsg, sendmsg,
 };
 
-use super::{HandoverError, failed};
+use super::{HandoverError, Kind, failed};
 
-/// What a new process says first. The last byte is the version of all that follows.
-pub(super) const GREETING: [u8; 8] = *b"WAYMARK\x01";
+/// What a new process says first. The last byte stands for all that follows: another protocol has
+/// other bytes.
+pub(super) const fn greeting(kind: Kind) -> [u8; 8] {
+    match kind {
+        Kind::Traffic => *b"WAYMARK\x01",
+        Kind::Control => *b"WAYMARK\x02",
+    }
+}
+pub(super) const YIELD: u8 = b'Y';
+pub(super) const COMMIT: u8 = b'C';
+pub(super) const ALLOWED: u8 = b'A';
+pub(super) const REFUSED: u8 = b'N';
 pub(super) const READY: u8 = b'R';
 pub(super) const RELEASED: u8 = b'L';
 
 /// Descriptors in one message; the kernel takes 253.
 pub(super) const SOCKETS_AT_ONCE: usize = 64;
+/// The longest reason of a refusal, in bytes; longer ones are cut.
+const REASON_MOST: usize = 1000;
 /// The longest name of a socket, in bytes.
 const NAME_MOST: usize = 200;
 /// Descriptors in all: every port of TCP and UDP on a few addresses.
@@ -83,6 +97,32 @@ pub(super) fn receive(stream: &mut UnixStream) -> Result<Vec<(String, OwnedFd)>,
         return Err(HandoverError::Protocol("the number of sockets is not the one said"));
     }
     Ok(names.into_iter().zip(sockets).collect())
+}
+
+/// Sends an answer to "yield" or "commit".
+pub(super) fn send_answer(stream: &mut UnixStream, answer: &Result<(), String>) -> io::Result<()> {
+    let Err(reason) = answer else { return stream.write_all(&[ALLOWED]) };
+    let reason = reason.as_bytes().get(..REASON_MOST).unwrap_or(reason.as_bytes());
+    let length = u16::try_from(reason.len()).unwrap_or(u16::MAX);
+    stream.write_all(&[&[REFUSED][..], &length.to_be_bytes(), reason].concat())
+}
+
+/// Receives the answer to "yield" or "commit".
+pub(super) fn receive_answer(stream: &mut UnixStream) -> Result<(), HandoverError> {
+    let at = "waiting for the process before to let go";
+    let mut word = [0];
+    stream.read_exact(&mut word).map_err(failed(at))?;
+    match word {
+        [ALLOWED] => Ok(()),
+        [REFUSED] => {
+            let mut length = [0; 2];
+            stream.read_exact(&mut length).map_err(failed(at))?;
+            let mut reason = vec![0; usize::from(u16::from_be_bytes(length))];
+            stream.read_exact(&mut reason).map_err(failed(at))?;
+            Err(HandoverError::Refused(String::from_utf8_lossy(&reason).into_owned()))
+        }
+        _ => Err(HandoverError::Protocol("it should allow or refuse")),
+    }
 }
 
 fn receive_descriptors(

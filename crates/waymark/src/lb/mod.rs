@@ -15,12 +15,12 @@ pub mod compat;
 pub mod dry;
 mod marathon;
 mod services;
-mod takeover;
 mod view;
 
 use clap::ArgMatches;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
+use waymark_proxy::handover::Kind;
 use waymark_sources::marathon::{MarathonConfig, MarathonSource};
 
 use crate::balancer;
@@ -30,17 +30,15 @@ use crate::fronts::Fronts;
 use crate::run::data_dir::DataDir;
 use crate::run::{Signals, StartError, raise_open_files};
 use crate::settings::{self, Loaded, Role, Surroundings};
+use crate::takeover::{self, Takeover};
 use crate::telemetry::{self, Screen};
 use crate::terminal;
 use services::{Ending, Services};
-use takeover::Takeover;
 
 /// Threads for the source and the stats port; traffic has its own.
 const THREADS: usize = 2;
 /// How long blocking work may hold up the end.
 const END_GRACE: std::time::Duration = std::time::Duration::from_secs(1);
-/// What to do about a data folder that cannot be used.
-const NAME_A_FOLDER: &str = "name another folder with --data-dir DIR";
 
 /// Runs until it is told to stop, or prints what was asked for.
 pub fn run(matches: &ArgMatches, around: &Surroundings) -> Exit {
@@ -87,21 +85,14 @@ impl Checked {
     /// Takes the data folder and looks for the ports.
     fn prepare(self) -> Result<Prepared, StartError> {
         let Checked { loaded, mut config, mut warnings } = self;
-        let mut before = match loaded.settings.takeover {
-            true => takeover::take(&loaded.settings.data_dir)?,
-            false => None,
-        };
-        let data = data_dir(&loaded, before.is_some())?;
+        let (data, mut before) = takeover::enter(&loaded, Kind::Traffic)?;
+        if before.is_some() {
+            data.lock_later().map_err(|e| StartError(format!("{}: {e}", data.path().display())))?;
+        }
         config.data_dir = Some(data.path().to_owned());
         let source =
             MarathonSource::new(config).map_err(|error| marathon::refused(&loaded, &error))?;
-        let fronts = match &mut before {
-            Some(before) => {
-                let stats = takeover::take_stats(&mut before.sockets);
-                Fronts::inherit(&loaded, before.endpoints.as_ref(), stats)?
-            }
-            None => Fronts::find(&loaded, &[])?,
-        };
+        let fronts = Fronts::find(&loaded, &[], before.as_mut())?;
         raise_open_files();
         warnings.extend(balancer::too_few_files(&loaded));
         warnings.iter().for_each(|warning| warn!("{warning}"));
@@ -117,15 +108,6 @@ struct Prepared {
     fronts: Fronts,
     /// The process that is taken over from.
     before: Option<Takeover>,
-}
-
-fn data_dir(loaded: &Loaded, beside: bool) -> Result<DataDir, StartError> {
-    let (path, setting) = (&loaded.settings.data_dir, loaded.cite("data-dir"));
-    match beside {
-        true => DataDir::beside(path)
-            .map_err(|e| StartError(format!("{setting}: {}: {e}", path.display()))),
-        false => DataDir::take(path, &setting, NAME_A_FOLDER),
-    }
 }
 
 impl Prepared {
@@ -163,7 +145,7 @@ impl Prepared {
                 () = signals.next() => break Exit::Ok,
                 command = commands.next() => services.obey(command),
                 ending = services.ending() => match ending {
-                    Ending::TakenOver(successor) => {
+                    Ending::TakenOver(mut successor) => {
                         info!("another process has taken over; open connections go on");
                         services.stop(grace, || successor.released()).await;
                         return Exit::Ok;

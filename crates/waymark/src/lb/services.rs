@@ -1,7 +1,6 @@
 //! The parts at work: source ─► catalog ─► load balancer, and the stats port beside them.
 
-use std::net::TcpListener;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,10 +10,9 @@ use tracing::{info, warn};
 use waymark_catalog::{Reader, Writer};
 use waymark_proxy::Proxy;
 use waymark_proxy::admin::{Admin, AdminConfig};
-use waymark_proxy::handover::{Inherited, Predecessor, Successor, Successors};
+use waymark_proxy::handover::{Inherited, Kind, Successor};
 use waymark_sources::marathon::MarathonSource;
 
-use super::takeover::{self, Takeover};
 use super::{Command, view};
 use crate::balancer::StatsServer;
 use crate::endpoints::Endpoints;
@@ -22,6 +20,7 @@ use crate::fronts::Fronts;
 use crate::run::StartError;
 use crate::run::data_dir::DataDir;
 use crate::settings::Loaded;
+use crate::takeover::{self, Takeover, Waiting};
 use crate::{balancer, metrics};
 
 /// How often it is looked whether the first routes are served.
@@ -44,7 +43,7 @@ pub struct Services {
     announcing: JoinHandle<()>,
     successors: Waiting,
     /// The stats port's socket, for a later process.
-    offered: Option<Arc<TcpListener>>,
+    offered: Option<Arc<OwnedFd>>,
     data: DataDir,
 }
 
@@ -68,7 +67,8 @@ impl Services {
         let mut endpoints = Endpoints::of_this_process(String::new());
         fronts.tell(loaded.settings.listen, &mut endpoints);
         endpoints.api = endpoints.stats.clone().unwrap_or_default();
-        let offered = fronts.stats.as_ref().and_then(|s| takeover::offer_stats(&proxy, s));
+        let (stats, sockets) = (fronts.stats.as_ref(), proxy.sockets());
+        let offered = stats.and_then(|l| takeover::offer_listener(&sockets, takeover::STATS, l));
         let stats = match fronts.stats.take() {
             Some(listener) => {
                 let config = admin_config(loaded, &proxy, &source);
@@ -83,7 +83,8 @@ impl Services {
         if let Err(error) = endpoints.write(data.path()) {
             warn!(%error, "endpoints.json cannot be written");
         }
-        let successors = successors(data.path().to_owned(), proxy.clone(), before);
+        let (carrying, kind) = (Some(proxy.clone()), Kind::Traffic);
+        let successors = Waiting::after(before, data.path(), carrying, sockets, kind);
         Ok(Services { source, refresh, proxy, stats, announcing, successors, offered, data })
     }
 
@@ -114,10 +115,7 @@ impl Services {
         if let Err(error) = Endpoints::remove_own(data.path()) {
             warn!(%error, "endpoints.json is left behind");
         }
-        if let Waiting::Coming(coming) = successors {
-            coming.abort();
-            let _ = coming.await;
-        }
+        successors.end().await;
         drop(offered);
         announcing.abort();
         let _ = announcing.await;
@@ -126,52 +124,14 @@ impl Services {
             // What it has not kept on disk yet it writes now.
             let _ = source.await;
         }
+        // What is left to do is done with open connections alone: should the next process fail, yet
+        // another one must not wait for them.
+        data.release();
         if let Some(stats) = stats {
             stats.stop().await;
         }
-        match Arc::into_inner(proxy) {
-            Some(proxy) => proxy.stop_then(grace, closed).await,
-            // Somebody still asks it something; the end of the process ends it.
-            None => closed(),
-        }
+        proxy.stop_then(grace, closed).await;
     }
-}
-
-/// Who may take over.
-enum Waiting {
-    /// Nobody yet: this process itself is taking over.
-    Coming(JoinHandle<Option<Successors>>),
-    /// Whoever comes.
-    Open(Successors),
-    /// Nobody.
-    Closed,
-}
-
-impl Waiting {
-    /// Waits until another process has taken over. Pends for ever while none does.
-    async fn next(&mut self) -> Successor {
-        if let Waiting::Coming(coming) = self {
-            *self = match coming.await {
-                Ok(Some(successors)) => Waiting::Open(successors),
-                _ => Waiting::Closed,
-            };
-        }
-        match self {
-            Waiting::Open(successors) => successors.next().await,
-            _ => std::future::pending().await,
-        }
-    }
-}
-
-/// Takes over from the process before, then waits for the one after.
-fn successors(data_dir: PathBuf, proxy: Arc<Proxy>, before: Option<Predecessor>) -> Waiting {
-    let Some(predecessor) = before else {
-        return takeover::wait(&data_dir, &proxy).map_or(Waiting::Closed, Waiting::Open);
-    };
-    Waiting::Coming(tokio::spawn(async move {
-        takeover::complete(proxy.clone(), predecessor).await;
-        takeover::wait(&data_dir, &proxy)
-    }))
 }
 
 /// Says once what is routed, as soon as it is.

@@ -3,7 +3,8 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::StartError;
 
@@ -12,11 +13,14 @@ const LOCK: &str = "lock";
 /// What cannot be a process id is not shown as one.
 const MAX_PID_BYTES: u64 = 20;
 
-/// The data folder, held by this process until this is dropped.
+/// How often a lock that another process holds is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(5);
+
+/// The data folder. Who holds its lock is who acts.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    _lock: Arc<OnceLock<File>>,
+    lock: Arc<Mutex<Option<File>>>,
 }
 
 impl DataDir {
@@ -29,13 +33,7 @@ impl DataDir {
         };
         std::fs::create_dir_all(path).map_err(|e| unusable(&e))?;
         let lock_path = path.join(LOCK);
-        let mut lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&lock_path)
-            .map_err(|e| unusable(&e))?;
+        let mut lock = open(&lock_path).map_err(|e| unusable(&e))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -49,32 +47,75 @@ impl DataDir {
         }
         write_pid(&mut lock).map_err(|e| unusable(&e))?;
         let path = path.canonicalize().map_err(|e| unusable(&e))?;
-        Ok(DataDir { path, _lock: Arc::new(OnceLock::from(lock)) })
+        Ok(DataDir { path, lock: Arc::new(Mutex::new(Some(lock))) })
     }
 
-    /// Uses the folder beside the process that has it and is about to end; takes it as soon as that
-    /// one lets go.
+    /// The folder beside the process that holds its lock.
     pub fn beside(path: &Path) -> io::Result<DataDir> {
-        let path = path.canonicalize()?;
-        let mut lock = OpenOptions::new().read(true).write(true).open(path.join(LOCK))?;
-        let held = Arc::new(OnceLock::new());
-        let place = Arc::downgrade(&held);
+        Ok(DataDir { path: path.canonicalize()?, lock: Arc::default() })
+    }
+
+    /// Takes the lock as soon as the process that holds it lets go, on a thread of its own. Who has
+    /// dropped the folder meanwhile gets none.
+    pub fn lock_later(&self) -> io::Result<()> {
+        let mut lock = open(&self.path.join(LOCK))?;
+        let place = Arc::downgrade(&self.lock);
         let wait = move || {
-            // Whoever has dropped the folder meanwhile wants no lock.
             if lock.lock().and_then(|()| write_pid(&mut lock)).is_ok()
                 && let Some(place) = place.upgrade()
             {
-                let _ = place.set(lock);
+                *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
             }
         };
         std::thread::Builder::new().name("data-lock".to_owned()).spawn(wait)?;
-        Ok(DataDir { path, _lock: held })
+        Ok(())
+    }
+
+    /// Takes the lock; blocks while another process holds it, until `patience` is over.
+    ///
+    /// # Errors
+    /// `WouldBlock`: it still does.
+    pub fn lock_within(&self, patience: Duration) -> io::Result<()> {
+        let mut lock = open(&self.path.join(LOCK))?;
+        let deadline = Instant::now() + patience;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(error)) => return Err(error),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    std::thread::sleep(TRY_AGAIN);
+                }
+                Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
+            }
+        }
+        write_pid(&mut lock)?;
+        *self.held() = Some(lock);
+        Ok(())
+    }
+
+    /// Whether this process holds the lock.
+    pub fn is_locked(&self) -> bool {
+        self.held().is_some()
+    }
+
+    /// Lets another process take the lock.
+    pub fn release(&self) {
+        *self.held() = None;
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Option<File>> {
+        // Only ever assigned to.
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The folder, absolute.
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
 
 fn write_pid(lock: &mut File) -> io::Result<()> {
@@ -108,12 +149,19 @@ mod tests {
         }
         let path = folder.path().join("new/data");
         let beside = DataDir::beside(&path).unwrap();
+        beside.lock_later().unwrap();
         drop(first);
-        while beside._lock.get().is_none() {
+        while beside.held().is_none() {
             std::thread::yield_now();
         }
         assert!(take().is_err());
-        drop(beside);
+        let next = DataDir::beside(&path).unwrap();
+        let error = next.lock_within(Duration::ZERO).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        beside.release();
+        next.lock_within(Duration::ZERO).unwrap();
+        assert!(take().is_err());
+        drop(next);
         take().unwrap();
     }
 

@@ -44,6 +44,20 @@ impl DnsThreads {
         Ok(DnsThreads { server, stop_following, follower })
     }
 
+    /// Answers what arrives on these sockets from now on.
+    pub fn serve(&mut self, dns: &Arc<Dns>, sockets: Sockets) -> io::Result<()> {
+        self.server = Some(Server::start(dns, sockets)?);
+        Ok(())
+    }
+
+    /// Takes in no more queries: they stay in the sockets, for whoever else has them. It blocks for a
+    /// tenth of a second at most.
+    pub fn stop_receiving(&mut self) {
+        if let Some(server) = &mut self.server {
+            server.stop_receiving();
+        }
+    }
+
     /// Ends all threads.
     pub fn stop(self) {
         drop(self.server);

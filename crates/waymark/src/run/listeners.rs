@@ -1,13 +1,23 @@
 //! Binding what Waymark itself listens on, before anything else is started.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use waymark_dns::Sockets;
+use waymark_proxy::Sockets as OpenSockets;
 
 use super::StartError;
 use crate::bind::{bind, tcp};
 use crate::fronts::Fronts;
 use crate::settings::Loaded;
+use crate::takeover::{self, Takeover};
+
+/// What the API's socket is called for a later process.
+const API: &str = "api";
+/// The same of Mesos-DNS's HTTP API.
+const MESOS_DNS: &str = "mesos-dns";
 
 /// What is bound and not yet served.
 pub struct Listeners {
@@ -24,12 +34,24 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Binds all of them. The error names setting, address and a way out.
-    pub fn bind(loaded: &Loaded, dns_workers: usize) -> Result<Listeners, StartError> {
+    /// Binds all of them but those that the process before has where they are wanted. The error
+    /// names setting, address and a way out.
+    pub fn bind(
+        loaded: &Loaded,
+        dns_workers: usize,
+        mut before: Option<&mut Takeover>,
+    ) -> Result<Listeners, StartError> {
         let s = &loaded.settings;
-        let api = bind(loaded, "api-port", s.listen, s.api_port.0, tcp)?;
+        let mut tcp_of = |setting, name, port| {
+            let before = before.as_mut();
+            match before.and_then(|before| before.listener(name, s.listen, port)) {
+                Some(inherited) => Ok(inherited),
+                None => bind(loaded, setting, s.listen, port, tcp),
+            }
+        };
+        let api = tcp_of("api-port", API, s.api_port.0)?;
         let mesos_dns = match s.mesos_dns_port.filter(|_| !s.no_dns) {
-            Some(port) => Some(bind(loaded, "mesos-dns-port", s.listen, port.0, tcp)?),
+            Some(port) => Some(tcp_of("mesos-dns-port", MESOS_DNS, port.0)?),
             None => None,
         };
         let api_address = api.local_addr().map_err(|e| StartError(format!("api-port: {e}")))?;
@@ -38,14 +60,32 @@ impl Listeners {
             let port = sockets.addresses().first().map_or(0, SocketAddr::port);
             Ok((sockets, port))
         };
-        let dns = match s.no_dns {
-            true => None,
-            false => Some(bind(loaded, "dns-port", s.listen, s.dns_port.0, bind_dns)?),
+        let wanted = SocketAddr::new(s.listen, s.dns_port.0);
+        let dns = match (s.no_dns, before.as_mut().and_then(|before| inherit_dns(before, wanted))) {
+            (true, _) => None,
+            (false, Some(inherited)) => Some(inherited),
+            (false, None) => Some(bind(loaded, "dns-port", s.listen, s.dns_port.0, bind_dns)?),
         };
         let mut listeners =
             Listeners { api, api_address, dns, mesos_dns, fronts: Fronts::default() };
-        listeners.fronts = Fronts::find(loaded, &listeners.taken())?;
+        listeners.fronts = Fronts::find(loaded, &listeners.taken(), before)?;
         Ok(listeners)
+    }
+
+    /// Lets a later process have them, for as long as what this returns lives.
+    pub fn offer(&self, sockets: &OpenSockets) -> io::Result<Vec<Arc<OwnedFd>>> {
+        let named = [(API, Some(&self.api)), (MESOS_DNS, self.mesos_dns.as_ref())];
+        let stats = [(takeover::STATS, self.fronts.stats.as_ref())];
+        let mut offered = Vec::new();
+        for (name, listener) in named.into_iter().chain(stats) {
+            if let Some(listener) = listener {
+                offered.push(takeover::offer(sockets, name, listener.try_clone()?.into()));
+            }
+        }
+        let dns = self.dns.as_ref().map(Sockets::handles).transpose()?;
+        let dns = dns.into_iter().flatten();
+        offered.extend(dns.map(|(name, socket)| takeover::offer(sockets, &name, socket)));
+        Ok(offered)
     }
 
     /// Every port that is listened on.
@@ -55,6 +95,10 @@ impl Listeners {
         let addresses = dns.chain([self.api_address]).chain(mesos_dns);
         addresses.map(|address| address.port()).chain(self.fronts.numbers()).collect()
     }
+}
+
+fn inherit_dns(before: &mut Takeover, wanted: SocketAddr) -> Option<Sockets> {
+    Sockets::inherit(wanted, |name| before.sockets.take_named(name))
 }
 
 /// The address at which tasks are reached.
@@ -101,7 +145,7 @@ mod tests {
         let port = taken.local_addr().unwrap().port().to_string();
         for (setting, other) in [("api-port", "dns-port"), ("dns-port", "api-port")] {
             let loaded = loaded(&[&FRONTS_OFF[..], &[(setting, &port), (other, "0")]].concat());
-            let error = Listeners::bind(&loaded, 1).err().unwrap().to_string();
+            let error = Listeners::bind(&loaded, 1, None).err().unwrap().to_string();
             assert_eq!(
                 error,
                 format!(
@@ -124,7 +168,7 @@ mod tests {
             ("local-port-max", "32000"),
             ("task-ports", "32001-61000"),
         ]);
-        let listeners = Listeners::bind(&loaded, 1).unwrap();
+        let listeners = Listeners::bind(&loaded, 1, None).unwrap();
         assert!(listeners.api_address.port() > 61000);
         assert!(listeners.dns.as_ref().unwrap().addresses()[0].port() > 61000);
         let stats = listeners.fronts.stats.as_ref().unwrap().local_addr().unwrap();

@@ -1,7 +1,7 @@
 //! `waymark run`: everything in one process.
 //!
 //! ```text
-//! settings ─► checks ─► files ─► data folder ─► listeners ─► services ─► endpoints.json
+//! settings ─► checks ─► files ─► data folder ─► listeners ─► store ─► services ─► endpoints.json
 //!                                                               │
 //!                       until a signal: progress, then a table ◄┴─ apply the files
 //! ```
@@ -9,6 +9,7 @@
 //! Whatever can be wrong is found before anything has started, and ends with exit code 2 and one
 //! message. After that only what cannot be known beforehand can fail.
 
+mod api_server;
 pub mod data_dir;
 mod display;
 pub mod dns_threads;
@@ -18,6 +19,7 @@ mod names;
 mod progress;
 mod services;
 mod summary;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::thread::available_parallelism;
@@ -27,28 +29,29 @@ use clap::ArgMatches;
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
-use waymark_control::{Accepted, Change, Refusal, Request};
+use waymark_control::{Accepted, Change, ControlPlane, Refusal, Request};
 use waymark_dns::Sockets;
+use waymark_proxy::handover::{Inherited, Kind, Predecessor};
 
 use crate::endpoints::{Endpoints, here};
 use crate::exit::Exit;
 use crate::files::{self, Definitions};
 use crate::settings::{self, Loaded, Role, Surroundings};
+use crate::takeover::{self, Takeover, Waiting};
 use crate::telemetry::{self, Screen};
 use crate::terminal;
 use crate::{balancer, cli};
 use data_dir::DataDir;
 use display::Display;
 use listeners::Listeners;
-use services::Services;
+use services::{Parts, Services};
 use summary::Places;
+use upgrade::{Ending, hand_over};
 
 /// How often progress is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 /// After this long, what is not as wanted is told, and no longer waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What to do about a data folder that cannot be used.
-const NAME_A_FOLDER: &str = "name another folder with --data-dir DIR";
 /// Threads of the control plane: API, executor and probes; DNS and load balancer have their own.
 const MAX_CONTROL_THREADS: usize = 4;
 
@@ -79,7 +82,16 @@ from_errors!(
 pub fn run(matches: &ArgMatches, around: &Surroundings) -> Exit {
     match prepare(matches, around) {
         Ok(prepared) => prepared.run(),
-        Err(error) => terminal::fail(Exit::Usage, &error.to_string()),
+        Err(NotStarted(exit, error)) => terminal::fail(exit, &error.to_string()),
+    }
+}
+
+/// Nothing was started, and what the process ends with.
+pub struct NotStarted(pub Exit, pub StartError);
+
+impl<E: Into<StartError>> From<E> for NotStarted {
+    fn from(error: E) -> NotStarted {
+        NotStarted(Exit::Usage, error.into())
     }
 }
 
@@ -89,33 +101,40 @@ struct Prepared {
     definitions: Definitions,
     data: DataDir,
     listeners: Listeners,
+    control: ControlPlane,
+    /// The process that is taken over from. It has stopped acting.
+    before: Option<Takeover>,
     screen: Screen,
     /// The limit of open files as it was found; tasks get this one.
     open_files: Option<u64>,
 }
 
-fn prepare(matches: &ArgMatches, around: &Surroundings) -> Result<Prepared, StartError> {
+fn prepare(matches: &ArgMatches, around: &Surroundings) -> Result<Prepared, NotStarted> {
     let loaded = settings::load(Role::Run, &cli::flags(Role::Run, matches), around)?;
     let warnings = settings::check(&loaded)?;
     let paths = matches.get_many::<PathBuf>("files").into_iter().flatten();
     let definitions = files::read(paths).map_err(StartError)?;
-    let data = DataDir::take(&loaded.settings.data_dir, &loaded.cite("data-dir"), NAME_A_FOLDER)?;
-    let workers = match loaded.settings.dns_workers.0 {
-        0 => available_parallelism().map_or(1, usize::from),
-        n => n,
-    };
-    let listeners = Listeners::bind(&loaded, workers)?;
     let screen = Screen::new();
     let quiet = if screen.live().is_some() { "warn" } else { "info" };
     let filter = loaded.settings.log_level.as_ref().map_or(quiet, |filter| filter.0.as_str());
     telemetry::start(filter, loaded.settings.log_format, &screen);
+    let (data, mut before) = takeover::enter(&loaded, Kind::Control)?;
+    let workers = match loaded.settings.dns_workers.0 {
+        0 => available_parallelism().map_or(1, usize::from),
+        n => n,
+    };
+    let listeners = Listeners::bind(&loaded, workers, before.as_mut())?;
     let given_way = &listeners.fronts.warnings;
     warnings.iter().chain(given_way).for_each(|warning| warn!("{warning}"));
     let open_files = raise_open_files();
     if let Some(warning) = balancer::too_few_files(&loaded).filter(|_| !loaded.settings.no_proxy) {
         warn!("{warning}");
     }
-    Ok(Prepared { loaded, definitions, data, listeners, screen, open_files })
+    if let Some(before) = &mut before {
+        upgrade::yield_control(&mut before.predecessor, &data)?;
+    }
+    let control = services::read_store(&loaded, &data)?;
+    Ok(Prepared { loaded, definitions, data, listeners, control, before, screen, open_files })
 }
 
 /// Every connection takes two descriptors. Returns the limit as it was.
@@ -147,7 +166,8 @@ impl Prepared {
             Ok(signals) => signals,
             Err(e) => return terminal::fail(Exit::Failed, &format!("cannot catch signals: {e}")),
         };
-        let Prepared { loaded, definitions, data, listeners, screen, open_files } = self;
+        let Prepared { loaded, definitions, data, listeners, control, before, screen, open_files } =
+            self;
         let places = places(&loaded, &listeners);
         let mut endpoints = Endpoints {
             dns: places.dns.map(|address| address.to_string()),
@@ -155,25 +175,86 @@ impl Prepared {
             ..Endpoints::of_this_process(places.api.clone())
         };
         listeners.fronts.tell(loaded.settings.listen, &mut endpoints);
-        let services = match Services::start(&loaded, &data, listeners, open_files) {
-            Ok(services) => services,
-            Err(error) => return terminal::fail(Exit::Usage, &error.to_string()),
+        let started = start(&loaded, &data, listeners, control, before, open_files).await;
+        let (services, before) = match started {
+            Ok(started) => started,
+            Err(NotStarted(exit, error)) => return terminal::fail(exit, &error.to_string()),
         };
         let keep_tasks = loaded.settings.keep_tasks;
-        let exit = work(&services, definitions, &data, &endpoints, &places, &screen, signals).await;
+        // Before any other process is told that this one serves: it takes its own file away then.
+        let ended = match endpoints.write(data.path()) {
+            Err(error) => {
+                let message = format!("{}: {error}", data.path().display());
+                Ended::Stopped(terminal::fail(Exit::Failed, &message))
+            }
+            Ok(()) => {
+                let (proxy, sockets) = (services.proxy.clone(), services.sockets.clone());
+                let waiting = Waiting::after(before, data.path(), proxy, sockets, Kind::Control);
+                let work = work(&services, definitions, &endpoints, &places, &screen, signals);
+                tokio::select! {
+                    exit = work => Ended::Stopped(exit),
+                    ending = hand_over(&services, &data, waiting) => Ended::HandedOver(ending),
+                }
+            }
+        };
         // From here on nobody should be sent here.
-        if let Err(error) = Endpoints::remove(data.path()) {
+        if let Err(error) = Endpoints::remove_own(data.path()) {
             warn!(%error, "endpoints.json is left behind");
         }
-        // Only a stop that was asked for ends tasks: a refused file or a full disk at a restart must
-        // not take down what was running well.
-        let stopped = services.stop(keep_tasks || exit != Exit::Ok).await;
-        info!("stopped");
-        match stopped {
-            Ok(()) => exit,
-            Err(error) => terminal::fail(Exit::Failed, &error.to_string()),
-        }
+        end(ended, services, loaded.settings.stop_timeout, keep_tasks).await
     }
+}
+
+/// Ends everything, in the way that fits.
+async fn end(ended: Ended, services: Services, grace: Duration, keep_tasks: bool) -> Exit {
+    let exit = match ended {
+        Ended::Stopped(exit) => exit,
+        Ended::HandedOver(Ending::TakenOver(mut successor)) => {
+            services.leave(grace, || successor.released()).await;
+            return Exit::Ok;
+        }
+        Ended::HandedOver(Ending::Orphaned) => {
+            let reason = "the process that took over is gone; start Waymark again";
+            terminal::fail(Exit::Failed, reason)
+        }
+    };
+    // Only a stop that was asked for ends tasks: a refused file or a full disk at a restart must
+    // not take down what was running well.
+    let stopped = services.stop(keep_tasks || exit != Exit::Ok).await;
+    info!("stopped");
+    match stopped {
+        Ok(()) => exit,
+        Err(error) => terminal::fail(Exit::Failed, &error.to_string()),
+    }
+}
+
+enum Ended {
+    Stopped(Exit),
+    HandedOver(Ending),
+}
+
+/// Makes everything, then starts it: if there is a process before, from here on in its place. That
+/// one goes on carrying traffic until it is told that this one does.
+async fn start(
+    loaded: &Loaded,
+    data: &DataDir,
+    listeners: Listeners,
+    control: ControlPlane,
+    before: Option<Takeover>,
+    open_files: Option<u64>,
+) -> Result<(Services, Option<Predecessor>), NotStarted> {
+    let (inherited, mut before) = match before {
+        Some(Takeover { sockets, predecessor, .. }) => (sockets, Some(predecessor)),
+        None => (Inherited::default(), None),
+    };
+    let parts = Parts::make(loaded, data, control, listeners, inherited, open_files)?;
+    let presence = before.as_ref().map(Predecessor::presence).transpose();
+    let presence = presence.map_err(|e| StartError(e.to_string()))?;
+    if let Some(before) = &mut before {
+        upgrade::commit(before, data)?;
+    }
+    let services = parts.start(loaded, presence).await?;
+    Ok((services, before))
 }
 
 fn mesos_dns_url(listeners: &Listeners) -> Option<String> {
@@ -197,15 +278,11 @@ fn places(loaded: &Loaded, listeners: &Listeners) -> Places {
 async fn work(
     services: &Services,
     definitions: Definitions,
-    data: &DataDir,
     endpoints: &Endpoints,
     places: &Places,
     screen: &Screen,
     mut signals: Signals,
 ) -> Exit {
-    if let Err(error) = endpoints.write(data.path()) {
-        return terminal::fail(Exit::Failed, &format!("{}: {error}", data.path().display()));
-    }
     info!(api = %endpoints.api, dns = endpoints.dns.as_deref().unwrap_or("off"), "serving");
     let exit = tokio::select! {
         exit = apply_and_show(services, definitions, places, screen) => exit,

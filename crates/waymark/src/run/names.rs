@@ -1,13 +1,14 @@
 //! DNS as `waymark run` serves it, and beside it, where that is wanted, Mesos-DNS's HTTP API.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::info;
-use waymark_catalog::Reader;
+use waymark_catalog::{Output, Reader};
 use waymark_dns::access::AccessList;
 use waymark_dns::forward::{ForwardConfig, Forwarder};
 use waymark_dns::http::{self, ConfigView, HttpConfig, HttpLimits};
@@ -20,57 +21,105 @@ use crate::metrics;
 use crate::settings::Settings;
 use crate::settings::value::{Networks, Servers};
 
-/// Names at work.
+/// How often it is looked whether there are names.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Names, made and perhaps served.
 pub struct Names {
     /// The names.
     pub dns: Arc<Dns>,
     /// Asks others; absent where nobody is asked.
     pub forwarder: Option<Forwarder>,
-    threads: DnsThreads,
-    http: Option<(JoinHandle<()>, oneshot::Sender<()>)>,
+    threads: Mutex<DnsThreads>,
+    http: Mutex<Option<Http>>,
+}
+
+/// Mesos-DNS's HTTP API at work.
+struct Http {
+    serving: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+/// Where names are served.
+pub struct Places {
+    /// The DNS server's.
+    pub dns: Sockets,
+    /// That of Mesos-DNS's HTTP API, where it is wanted.
+    pub http: Option<TcpListener>,
 }
 
 impl Names {
-    /// Starts serving names on the current runtime.
-    pub fn start(
+    /// Makes names from now on; nobody is answered yet.
+    pub fn follow(
         s: &Settings,
         host_ip: IpAddr,
-        sockets: Sockets,
-        http: Option<TcpListener>,
+        own: &[SocketAddr],
         reader: Reader,
     ) -> Result<Names, StartError> {
         let forwarder = match s.dns_external {
-            true => Some(Forwarder::new(&forward_config(s, sockets.addresses()))?),
+            true => Some(Forwarder::new(&forward_config(s, own))?),
             false => None,
         };
         let dns = Arc::new(Dns::new(dns_config(s, host_ip, forwarder.clone()))?);
-        let threads = DnsThreads::start(&dns, Some(sockets), reader.clone())
-            .map_err(|e| StartError(format!("cannot start the DNS server: {e}")))?;
-        let http = http.map(|listener| {
-            let failed = |e| StartError(format!("mesos-dns-port: {e}"));
-            let address = listener.local_addr().map_err(failed)?;
-            let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
-            info!(%address, "serving Mesos-DNS's HTTP API");
-            let (stop, stopping) = oneshot::channel();
-            let config = http_config(s, address, &dns);
-            let serving = http::serve(listener, None, config, dns.clone(), reader, async {
-                // A dropped sender means the same.
-                let _ = stopping.await;
-            });
-            Ok::<_, StartError>((tokio::spawn(serving), stop))
+        let threads = DnsThreads::start(&dns, None, reader).map_err(not_started)?;
+        Ok(Names { dns, forwarder, threads: Mutex::new(threads), http: Mutex::default() })
+    }
+
+    /// Answers from now on, on the current runtime.
+    pub fn serve(&self, s: &Settings, places: Places, reader: Reader) -> Result<(), StartError> {
+        locked(&self.threads).serve(&self.dns, places.dns).map_err(not_started)?;
+        let Some(listener) = places.http else { return Ok(()) };
+        let failed = |e| StartError(format!("mesos-dns-port: {e}"));
+        let address = listener.local_addr().map_err(failed)?;
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
+        info!(%address, "serving Mesos-DNS's HTTP API");
+        let (stop, stopping) = oneshot::channel();
+        let config = http_config(s, address, &self.dns);
+        let serving = http::serve(listener, None, config, self.dns.clone(), reader, async {
+            // A dropped sender means the same.
+            let _ = stopping.await;
         });
-        Ok(Names { dns, forwarder, threads, http: http.transpose()? })
+        *locked(&self.http) = Some(Http { serving: tokio::spawn(serving), stop });
+        Ok(())
+    }
+
+    /// Waits until there are names to answer with.
+    pub async fn ready(&self) {
+        while self.dns.applied() == 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Takes in nothing more, of either API; what is being answered is answered. Blocks for a tenth
+    /// of a second at most.
+    pub fn stop_receiving(&self) {
+        locked(&self.threads).stop_receiving();
+        if let Some(Http { serving, stop }) = locked(&self.http).take() {
+            // It may have ended by itself.
+            let _ = stop.send(());
+            drop(serving);
+        }
     }
 
     /// Ends everything; what is being answered is answered.
     pub async fn stop(self) {
-        if let Some((serving, stop)) = self.http {
+        let http = locked(&self.http).take();
+        if let Some(Http { serving, stop }) = http {
             // It may have ended by itself.
             let _ = stop.send(());
             let _ = serving.await;
         }
-        self.threads.stop();
+        self.threads.into_inner().unwrap_or_else(PoisonError::into_inner).stop();
     }
+}
+
+fn not_started(error: io::Error) -> StartError {
+    StartError(format!("cannot start the DNS server: {error}"))
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each is only ever replaced as a whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn servers(list: &Option<Servers>) -> Vec<SocketAddr> {

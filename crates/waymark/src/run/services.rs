@@ -1,34 +1,40 @@
-//! Starting and stopping everything that serves.
+//! Making and starting everything that serves, and stopping it.
 //!
 //! ```text
-//! listeners (bound) ─► store ─► executor ─► load balancer, DNS ─► control plane ─► API
+//! control plane (read) ─► executor ─► load balancer, DNS, made ─┬► control plane at work ─► API
+//! listeners (bound) ────────────────────────────────────────────┘
 //! ```
 //!
-//! Outputs start before the control plane, so that the first catalog is served when it appears.
-//! Stopping goes the other way: the API first, so that nothing new is asked; then the tasks, while
-//! names and traffic still follow them; then the outputs.
+//! Outputs are made before the control plane starts, so that the first catalog is served when it
+//! appears. Until [`Parts::start`] nothing answers anybody and nothing acts. Stopping goes the other
+//! way: the API first, so that nothing new is asked; then the tasks, while names and traffic still
+//! follow them; then the outputs.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
-use waymark_catalog::{Output, Outputs};
-use waymark_control::api::{self, ApiConfig, ListenerStatus, View};
+use tokio::sync::mpsc;
+use tracing::error;
+use waymark_catalog::{Output, Outputs, Reader};
+use waymark_control::api::{ApiConfig, ListenerStatus, View};
 use waymark_control::core::Settings as CoreSettings;
 use waymark_control::store::Store;
-use waymark_control::{ControlConfig, ControlPlane, Handle, Running};
-use waymark_executors::{Executor, LocalConfig, LocalExecutor};
+use waymark_control::{ControlConfig, ControlPlane, Handle, Paused, Running};
+use waymark_executors::{Executor, LocalConfig, LocalExecutor, StatusUpdate};
 use waymark_model::Agent;
 use waymark_proxy::admin::{Admin, AdminConfig};
-use waymark_proxy::{ListenerState, Proxy};
+use waymark_proxy::handover::{Inherited, Presence};
+use waymark_proxy::{ListenerState, Proxy, Sockets};
 
+use super::api_server::ApiServer;
 use super::data_dir::DataDir;
 use super::listeners::{Listeners, host_ip};
-use super::names::Names;
+use super::names::{Names, Places};
+use super::upgrade::Before;
 use super::{StartError, identity};
 use crate::balancer::StatsServer;
 use crate::settings::{Loaded, Settings};
@@ -40,6 +46,31 @@ const MAX_WAITING_STATUSES: usize = 1024;
 /// tasks that are stopped end with them.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
+/// Reads the store of the data folder.
+pub fn read_store(loaded: &Loaded, data: &DataDir) -> Result<ControlPlane, StartError> {
+    let agent = agent(&loaded.settings, data, host_ip(loaded))?;
+    let store = Store::open(data.path()).map_err(|e| StartError(e.to_string()))?;
+    keep_to_ourselves(&store)?;
+    let config = control_config(&loaded.settings, agent);
+    ControlPlane::open(config, store, &identity::new_framework_id())
+        .map_err(|e| StartError(e.to_string()))
+}
+
+/// Everything made and nothing at work.
+pub struct Parts {
+    control: ControlPlane,
+    executor: Arc<dyn Executor>,
+    statuses: mpsc::Receiver<StatusUpdate>,
+    outputs: Vec<Arc<dyn Output>>,
+    names: Option<(Names, Places)>,
+    proxy: Option<Arc<Proxy>>,
+    sockets: Arc<Sockets>,
+    offered: Vec<Arc<OwnedFd>>,
+    stats: Option<(Arc<Admin>, TcpListener)>,
+    api: ApiServer,
+    reader: Reader,
+}
+
 /// Everything at work.
 pub struct Services {
     /// A way to the control plane.
@@ -50,91 +81,199 @@ pub struct Services {
     pub executor: Arc<dyn Executor>,
     /// The load balancer, unless switched off.
     pub proxy: Option<Arc<Proxy>>,
+    /// What another process may have.
+    pub sockets: Arc<Sockets>,
     control: Running,
     names: Option<Names>,
     stats: Option<StatsServer>,
-    api: JoinHandle<()>,
-    stop_api: oneshot::Sender<()>,
+    api: ApiServer,
+    /// Keeps those sockets in reach of a later process that are served elsewhere.
+    offered: Vec<Arc<OwnedFd>>,
 }
 
-impl Services {
-    /// Starts everything on the current runtime. `open_files` is the limit that tasks get.
-    pub fn start(
+impl Parts {
+    /// Makes everything, with the sockets of the process before. `open_files` is the limit that
+    /// tasks get.
+    pub fn make(
         loaded: &Loaded,
         data: &DataDir,
+        control: ControlPlane,
         listeners: Listeners,
+        inherited: Inherited,
         open_files: Option<u64>,
-    ) -> Result<Services, StartError> {
+    ) -> Result<Parts, StartError> {
         let s = &loaded.settings;
         let host_ip = host_ip(loaded);
-        let agent = agent(s, data, host_ip)?;
-        let store = Store::open(data.path()).map_err(|e| StartError(e.to_string()))?;
-        keep_to_ourselves(&store)?;
-        let control =
-            ControlPlane::open(control_config(s, agent), store, &identity::new_framework_id())
-                .map_err(|e| StartError(e.to_string()))?;
+        let reader = control.reader();
         let (updates, statuses) = mpsc::channel(MAX_WAITING_STATUSES);
         let executor: Arc<dyn Executor> =
             Arc::new(LocalExecutor::new(local_config(s, data, open_files), updates)?);
+        let proxy = match s.no_proxy {
+            true => None,
+            false => {
+                let config = balancer::proxy_config(loaded, &listeners.fronts, listeners.taken());
+                Some(Arc::new(Proxy::start_with(config, reader.clone(), inherited)?))
+            }
+        };
+        let sockets = proxy.as_ref().map_or_else(Arc::default, |proxy| proxy.sockets());
+        let offered = listeners.offer(&sockets);
+        let offered = offered.map_err(|e| StartError(format!("no more file descriptors: {e}")))?;
+        let Listeners { api, api_address, dns, mesos_dns, fronts } = listeners;
+        let names = dns.map(|dns| {
+            let names = Names::follow(s, host_ip, dns.addresses(), reader.clone())?;
+            Ok::<_, StartError>((names, Places { dns, http: mesos_dns }))
+        });
+        let names = names.transpose()?;
+        let mut outputs: Vec<Arc<dyn Output>> = Vec::new();
+        outputs.extend(names.iter().map(|(names, _)| names.dns.clone() as Arc<dyn Output>));
+        outputs.extend(proxy.as_ref().map(|proxy| proxy.output()));
 
-        let mut advertised = listeners.api_address;
+        let mut advertised = api_address;
         if advertised.ip().is_unspecified() {
             advertised.set_ip(host_ip);
         }
-        let taken = listeners.taken();
-        let names = match listeners.dns {
-            Some(sockets) => {
-                Some(Names::start(s, host_ip, sockets, listeners.mesos_dns, control.reader())?)
-            }
-            None => None,
-        };
-        let proxy = match s.no_proxy {
-            true => None,
-            false => Some(Arc::new(Proxy::start(
-                balancer::proxy_config(loaded, &listeners.fronts, taken),
-                control.reader(),
-            )?)),
-        };
-        let mut outputs: Vec<Arc<dyn Output>> = Vec::new();
-        outputs.extend(names.iter().map(|names| names.dns.clone() as Arc<dyn Output>));
-        outputs.extend(proxy.as_ref().map(|proxy| proxy.output()));
-        let outputs = Outputs::new(outputs);
-
         let mut config = ApiConfig::new(advertised.to_string(), executor.clone());
         config.version = env!("CARGO_PKG_VERSION").to_owned();
-        config.outputs = outputs.clone();
-        add_sources(&mut config, &control, names.as_ref(), proxy.clone());
+        config.outputs = Outputs::new(outputs.clone());
+        add_sources(&mut config, &control, names.as_ref().map(|(names, _)| names), proxy.clone());
         let admin = proxy.clone().map(|proxy| admin(loaded, proxy));
         if let Some(admin) = admin.clone() {
             config.views = Some(Box::new(move |path, query| view(&admin, path, query)));
         }
-        let stats = match (admin, listeners.fronts.stats) {
-            (Some(admin), Some(listener)) => Some(StatsServer::start(admin, listener)?),
-            _ => None,
+        let stats = admin.zip(fronts.stats);
+        let api = ApiServer::new(config, control.handle(), api);
+        Ok(Parts {
+            control,
+            executor,
+            statuses,
+            outputs,
+            names,
+            proxy,
+            sockets,
+            offered,
+            stats,
+            api,
+            reader,
+        })
+    }
+
+    /// Starts everything on the current runtime. With a process before, DNS is answered as soon as
+    /// there are names: until then its queries wait.
+    pub async fn start(
+        self,
+        loaded: &Loaded,
+        before: Option<Presence>,
+    ) -> Result<Services, StartError> {
+        let Parts { control, executor, statuses, outputs, names, proxy, sockets, offered, .. } =
+            self;
+        let taken_over = before.is_some();
+        let drains = match before {
+            Some(presence) => Before::beside(presence, &outputs),
+            None => Outputs::new(outputs.clone()),
         };
-        let listener = tokio::net::TcpListener::from_std(listeners.api)
-            .map_err(|e| StartError(format!("api-port: {e}")))?;
-        let control = control.start(executor.clone(), statuses, outputs.clone());
+        let (names, mut places) = names.unzip();
+        let serve = |names: &Option<Names>, places: &mut Option<Places>| {
+            let both = names.as_ref().zip(places.take());
+            both.map_or(Ok(()), |(names, places)| {
+                names.serve(&loaded.settings, places, self.reader.clone())
+            })
+        };
+        if !taken_over {
+            serve(&names, &mut places)?;
+        }
+        let control = control.start(executor.clone(), statuses, drains);
         let handle = control.handle();
-        let (stop_api, stopping) = oneshot::channel();
-        let api = tokio::spawn(api::serve(listener, config, handle.clone(), async {
-            // A dropped sender means the same.
-            let _ = stopping.await;
-        }));
-        Ok(Services { handle, outputs, executor, proxy, control, names, stats, api, stop_api })
+        self.api.start().map_err(|e| StartError(format!("api-port: {e}")))?;
+        if let (true, Some(names)) = (taken_over, &names) {
+            tokio::select! {
+                () = names.ready() => {}
+                // What becomes of that is noticed elsewhere.
+                () = handle.ended() => {}
+            }
+        }
+        serve(&names, &mut places)?;
+        let stats = self.stats.map(|(admin, listener)| StatsServer::start(admin, listener));
+        let stats = stats.transpose()?;
+        let (outputs, api) = (Outputs::new(outputs), self.api);
+        Ok(Services {
+            handle,
+            outputs,
+            executor,
+            proxy,
+            sockets,
+            control,
+            names,
+            stats,
+            api,
+            offered,
+        })
+    }
+}
+
+impl Services {
+    /// Stops acting, so that another process can; what is asked of the API waits in its socket. The
+    /// error says why everything goes on.
+    pub async fn pause(&self) -> Result<Paused, String> {
+        self.api.stop().await;
+        match self.control.pause().await {
+            Ok(paused) => Ok(paused),
+            Err(error) => {
+                self.serve_api();
+                Err(error.to_string())
+            }
+        }
+    }
+
+    /// Acts again.
+    pub fn resume(&self, paused: Paused) {
+        paused.resume();
+        self.serve_api();
+    }
+
+    fn serve_api(&self) {
+        if let Err(error) = self.api.start() {
+            error!(%error, "the API is not served any more");
+        }
+    }
+
+    /// Leaves to another process what only one may do, for good: DNS is not answered any more.
+    pub fn let_go(&self) {
+        if let Some(names) = &self.names {
+            names.stop_receiving();
+        }
+    }
+
+    /// Ends after another process has taken over: connections may end by themselves until `grace`
+    /// has passed. `closed` is called once nothing is listened on.
+    pub async fn leave(self, grace: Duration, closed: impl FnOnce()) {
+        let Services { proxy, names, stats, offered, .. } = self;
+        drop(offered);
+        let traffic = async {
+            match &proxy {
+                Some(proxy) => proxy.stop_then(grace, closed).await,
+                None => closed(),
+            }
+        };
+        let stats = async {
+            if let Some(stats) = stats {
+                stats.stop().await;
+            }
+        };
+        tokio::join!(traffic, stats);
+        if let Some(names) = names {
+            names.stop().await;
+        }
     }
 
     /// Stops everything in order.
     pub async fn stop(self, keep_tasks: bool) -> Result<(), StartError> {
-        let Services { control, names, stats, api, stop_api, proxy, .. } = self;
-        // The API may have ended by itself.
-        let _ = stop_api.send(());
-        let _ = api.await;
+        let Services { control, names, stats, api, proxy, .. } = self;
+        api.stop().await;
         let stored = control.stop(keep_tasks).await;
         if let Some(stats) = stats {
             stats.stop().await;
         }
-        if let Some(proxy) = proxy.and_then(Arc::into_inner) {
+        if let Some(proxy) = proxy {
             proxy.stop(STOP_GRACE).await;
         }
         if let Some(names) = names {

@@ -340,18 +340,18 @@ settings! {
         /// Listen on no service ports, and on none of the ports below.
         no_proxy: bool = Text("false"), "BOOL";
     }
-    "Listeners" Lb {
-        /// Take over from the `waymark lb` that runs on the data folder, without a failed connection.
+    "Listeners" Both {
+        /// Take over from the Waymark that runs on the data folder, without a failed connection.
         ///
-        /// The new process gets the old one's sockets; as soon as it has routes, the old one stops
-        /// accepting and ends when its connections have, or after its `stop-timeout`. Where none runs
-        /// it starts as ever.
+        /// The new process gets the old one's sockets; as soon as it serves, the old one stops
+        /// accepting and ends when its connections have, or after its `stop-timeout`. With
+        /// `waymark run` it gets the tasks as well, which go on. Where none runs it starts as ever.
         takeover: bool = Text("false"), "BOOL";
 
-        /// How long connections may go on by themselves when it is told to stop.
+        /// How long connections may go on by themselves after another process has taken over; with
+        /// `waymark lb` also when it is told to stop.
         stop_timeout: Duration = Text("10s"), "TIME";
-    }
-    "Listeners" Both {
+
         /// Port for requests by host name and path; `off` for none, 0 for any free one.
         http_port: Option<OptionalPort> = Unset(
             "80 for `waymark lb`, and for root with `listen` off loopback; 8000 else",
