@@ -64,8 +64,9 @@ impl Takeover {
 pub fn enter(loaded: &Loaded, kind: Kind) -> Result<(DataDir, Option<Takeover>), StartError> {
     let (path, setting) = (&loaded.settings.data_dir, loaded.cite("data-dir"));
     let deadline = Instant::now() + START_PATIENCE;
+    let mut failed = None;
     loop {
-        let failed = match loaded.settings.takeover.then(|| handover::take(&socket(path), kind)) {
+        match loaded.settings.takeover.then(|| handover::take(&socket(path), kind)) {
             Some(Ok(Some((sockets, predecessor)))) => {
                 info!(sockets = sockets.len(), "taking over from the process that runs");
                 let endpoints = Endpoints::read(path).ok();
@@ -73,9 +74,9 @@ pub fn enter(loaded: &Loaded, kind: Kind) -> Result<(DataDir, Option<Takeover>),
                     .map_err(|e| StartError(format!("{setting}: {}: {e}", path.display())))?;
                 return Ok((data, Some(Takeover { sockets, predecessor, endpoints })));
             }
-            Some(Err(error)) => Some(error),
-            Some(Ok(None)) | None => None,
-        };
+            Some(Err(error)) => failed = Some(error),
+            Some(Ok(None)) | None => {}
+        }
         // Nobody is there, or somebody who is gone by now; or one who has just been started.
         let in_use = match DataDir::take(path, &setting, NAME_A_FOLDER) {
             Ok(data) => {

@@ -124,9 +124,8 @@ impl Parts {
             Ok::<_, StartError>((names, Places { dns, http: mesos_dns }))
         });
         let names = names.transpose()?;
-        let mut outputs: Vec<Arc<dyn Output>> = Vec::new();
-        outputs.extend(names.iter().map(|(names, _)| names.dns.clone() as Arc<dyn Output>));
-        outputs.extend(proxy.as_ref().map(|proxy| proxy.output()));
+        let dns = names.iter().map(|(names, _)| names.dns.clone() as Arc<dyn Output>);
+        let outputs: Vec<_> = dns.chain(proxy.as_ref().map(|proxy| proxy.output())).collect();
 
         let mut advertised = api_address;
         if advertised.ip().is_unspecified() {
