@@ -23,12 +23,12 @@ pub struct Refusal {
     pub kept: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Quarantine {
     apps: BTreeMap<AppId, Followed>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Followed {
     latest: Arc<AppEntry>,
     /// The last entry in effect that was accepted.

@@ -22,5 +22,5 @@ pub use page::reference;
 pub use quarantine::{Quarantine, Quarantined};
 pub use read::{LabelError, read};
 pub use rules::*;
-pub use value::instant::parse as parse_instant;
 pub use table::{Family, Label, Need, Scope, labels};
+pub use value::instant::parse as parse_instant;

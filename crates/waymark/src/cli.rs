@@ -34,6 +34,7 @@ pub fn command() -> Command {
         .subcommands([
             run(),
             lb(),
+            marathon_lb(),
             mesos_dns(),
             bluegreen::command(bluegreen::Kind::Zdd),
             bluegreen::command(bluegreen::Kind::BlueGreen),
@@ -99,6 +100,26 @@ fn lb() -> Command {
         .arg(dry::arg())
         .args(compat::args())
         .after_help(exit::HELP)
+}
+
+/// The flags are those of `marathon_lb.py`, and read by a command of its own.
+fn marathon_lb() -> Command {
+    Command::new("marathon-lb")
+        .about("Keep a real HAProxy in step with a Marathon, in place of marathon_lb.py")
+        .long_about(
+            "Keep a real HAProxy in step with a Marathon, in place of marathon_lb.py, with its \
+             flags, labels and templates. `waymark marathon-lb --help` describes the flags, \
+             `--longhelp` the labels and templates.",
+        )
+        .disable_help_flag(true)
+        .arg(
+            Arg::new("arguments")
+                .value_name("FLAGS")
+                .help("As of marathon_lb.py: `--marathon URL --group GROUP --sse`, …")
+                .num_args(0..)
+                .trailing_var_arg(true)
+                .allow_hyphen_values(true),
+        )
 }
 
 /// The flags are Mesos-DNS's and read as Go programs read theirs, not by clap.

@@ -11,6 +11,7 @@ mod exit;
 mod files;
 mod fronts;
 mod lb;
+mod marathon_lb;
 mod mesos_dns;
 mod metrics;
 mod reference;
@@ -57,6 +58,7 @@ fn dispatch(name: &str, matches: &ArgMatches, around: &Surroundings) -> Exit {
     match name {
         "run" => run::run(matches, around),
         "lb" => lb::run(matches, around),
+        "marathon-lb" => marathon_lb::run(&cli::arguments(matches), around),
         "mesos-dns" => mesos_dns::run(&cli::arguments(matches), around),
         "haproxy-marathon-bridge" => bridge::run(matches, around),
         "whoami" => whoami::run(matches, around),

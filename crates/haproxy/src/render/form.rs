@@ -14,7 +14,7 @@ use crate::template::{Template, Templates};
 use crate::{Backend, Server, Settings};
 
 /// One service, written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Form {
     pub app: Arc<str>,
     pub port: u16,

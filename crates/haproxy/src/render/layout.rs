@@ -19,7 +19,7 @@ const DOMAIN_MAP: &str = "domain2backend.map";
 const APP_MAP: &str = "app2backend.map";
 
 /// A shared template that cannot be filled in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct SharedFault {
     pub template: Template,
     pub error: FormatError,

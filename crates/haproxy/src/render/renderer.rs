@@ -23,7 +23,7 @@ type Key = (Arc<str>, bool);
 ///    ▲                                               └─► refuse(app that is to blame) ─┐
 ///    └────────────────────────────────── render again ◄────────────────────────────────┘
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Renderer {
     settings: Settings,
     templates: Templates,
@@ -36,7 +36,7 @@ pub struct Renderer {
 }
 
 /// An app, or the apps of one deployment group.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Unit {
     members: BTreeMap<AppId, Arc<AppEntry>>,
     forms: Vec<Form>,

@@ -11,7 +11,7 @@ use crate::template::Template;
 use crate::template::format::Value;
 
 /// The host rules of a service.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Vhost {
     pub weight: i64,
     pub steps: Vec<Step>,
@@ -22,7 +22,7 @@ pub(super) struct Vhost {
 }
 
 /// One step.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Step {
     /// Text on 80.
     Http(String),

@@ -15,7 +15,7 @@ pub mod compat;
 pub mod dry;
 mod marathon;
 mod services;
-mod view;
+pub mod view;
 
 use clap::ArgMatches;
 use tokio::signal::unix::{Signal, SignalKind, signal};

@@ -2,6 +2,7 @@
 
 mod balancer;
 mod family;
+mod haproxy;
 mod marathon;
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ use waymark_sources::mesos::{MesosReport, Mode};
 
 pub use balancer::proxy;
 use family::Family;
+pub use haproxy::haproxy;
 pub use marathon::marathon;
 
 /// The DNS server: its zone and its counters.
