@@ -100,7 +100,8 @@ impl Proxy {
             spawn(&format!("proxy-{index}"), move |runtime| {
                 let worker = Rc::new(Worker::new(index, shared, tables));
                 runtime.block_on(worker.run(handed, stopping, listening));
-                drop(runtime);
+                // A file or password that is being read is not waited for.
+                runtime.shutdown_background();
                 drop(alive);
             })?;
         }
@@ -108,7 +109,7 @@ impl Proxy {
             let (tables, stopping, alive) = (tables.clone(), stopping.clone(), alive.clone());
             spawn("proxy-checks", move |runtime| {
                 runtime.block_on(checks::run(settings, tables, stopping));
-                drop(runtime);
+                runtime.shutdown_background();
                 drop(alive);
             })?;
         }

@@ -8,14 +8,17 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use http_body_util::BodyExt;
 use support::config;
 use support::http::{Web, status, text};
 use support::tls::{Identity, listener};
-use support::{PATIENCE, task};
+use support::{PATIENCE, soon, task};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use waymark_model::{Agent, Readiness, TaskEntry};
+use waymark_proxy::ProxyConfig;
 use waymark_proxy::admin::{Admin, AdminConfig};
 use waymark_proxy::tls::CertificateState;
 
@@ -102,7 +105,7 @@ async fn a_task_is_verified_by_the_host_that_marathon_names() {
 async fn a_missing_file_of_authorities_is_told_and_waited_for() {
     let task = Task::start("localhost").await;
     let ca = task.ca();
-    let config = waymark_proxy::ProxyConfig { hold: PATIENCE, ..config() };
+    let config = ProxyConfig { hold: PATIENCE, ..config() };
     let web = Web::with(config, &labels(&ca), &[task.address]).await;
     let (status, body) = ask(&web).await;
     assert_eq!(status, 503);
@@ -115,7 +118,7 @@ async fn a_missing_file_of_authorities_is_told_and_waited_for() {
         .endpoint
         .counters
         .connect_errors
-        .load(std::sync::atomic::Ordering::Relaxed);
+        .load(Relaxed);
     assert_eq!(errors, 0, "the task is not to blame");
 
     fs::write(&ca, &task.identity.pem).unwrap();
@@ -125,7 +128,7 @@ async fn a_missing_file_of_authorities_is_told_and_waited_for() {
             (200, name) => break assert_eq!(name, "localhost"),
             (status, body) => assert!(std::time::Instant::now() < deadline, "{status} {body}"),
         }
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(web.proxy.authorities()[0].state, CertificateState::Served);
 }
@@ -145,4 +148,32 @@ async fn the_service_says_what_is_wrong_with_its_authorities() {
         let reason = shown.pointer(found).and_then(|reason| reason.as_str());
         assert!(reason.is_some_and(|reason| reason.contains("ca.pem")), "{path}: {shown}");
     }
+}
+
+/// A file that does not come to its end: a pipe that nobody writes to.
+#[tokio::test]
+async fn authorities_that_hang_are_no_fault_of_the_tasks_and_hold_up_no_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("ca.pem");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let (one, two) = (Task::start("localhost").await, Task::start("localhost").await);
+    for protocol in ["http1", "http2"] {
+        let limit = Duration::from_millis(100);
+        let config = ProxyConfig { connect_timeout: limit, try_timeout: limit, ..config() };
+        let [tls, ca] = labels(&pipe);
+        let labels = [tls, ca, ("WAYMARK_0_BACKEND_PROTOCOL", protocol)];
+        let web = Web::with(config, &labels, &[one.address, two.address]).await;
+        let (first, second) = tokio::join!(ask(&web), ask(&web));
+        for (status, body) in [first, second] {
+            assert!(status == 503 && body.contains("authorities"), "{protocol}: {status} {body}");
+        }
+        let table = web.proxy.table();
+        for candidate in &table.app("/web").unwrap().candidates {
+            let counters = &candidate.endpoint.counters;
+            assert_eq!(counters.connect_errors.load(Relaxed), 0, "{protocol}");
+        }
+        soon("the stop", web.proxy.stop(Duration::ZERO)).await;
+    }
+    // The threads that read it come to their end.
+    drop(fs::OpenOptions::new().write(true).open(&pipe).unwrap());
 }

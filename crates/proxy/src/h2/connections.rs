@@ -96,8 +96,8 @@ fn key(endpoint: &Arc<Endpoint>) -> usize {
 }
 
 impl Connections {
-    /// The connection with the most room, or a new one where none has any; all within the limit,
-    /// the wait for others who open one included.
+    /// The connection with the most room, or a new one where none has any; all within the limit
+    /// (as [`Opening::limit`] says), the wait for others who open one included.
     pub(crate) async fn get(
         &self,
         worker: &Rc<Worker>,
@@ -106,6 +106,8 @@ impl Connections {
         if let Some(shared) = self.find(way) {
             return Ok(shared);
         }
+        // Before the turn: who waits for it would take a file that hangs for the task's fault.
+        upstream::rules(worker, way.backend, ALPN_H2, way.limit).await?;
         let opened = timeout(way.limit, self.open(worker, way)).await;
         opened.unwrap_or_else(|_| Err(DialError::Task(std::io::ErrorKind::TimedOut.into())))
     }

@@ -50,6 +50,9 @@ pub enum ConnectorError {
     /// The thread that looked at the file has ended.
     #[error("the authorities of tasks were not read to their end")]
     Interrupted,
+    /// The file of authorities does not come to its end.
+    #[error("the authorities of tasks cannot be read in time")]
+    Late,
 }
 
 /// A file of authorities, as status and metrics show it.

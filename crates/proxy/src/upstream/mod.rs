@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use crate::l4::Side;
 pub(crate) use dial::{DialError, dial};
 pub(crate) use idle::{IdlePool, Keep, keep_swept};
-pub(crate) use open::{ALPN_H1, Opening, open};
+pub(crate) use open::{ALPN_H1, Opening, open, rules};
 
 /// A connection to a task.
 #[derive(Debug)]

@@ -2,8 +2,10 @@
 //! encrypted.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -12,7 +14,7 @@ use waymark_routing::{Backend, BackendTls};
 
 use super::{DialError, Stream, dial};
 use crate::proxy_protocol::{self, Addresses};
-use crate::tls::server_name;
+use crate::tls::{ConnectorError, server_name};
 use crate::usage::Endpoint;
 use crate::worker::Worker;
 
@@ -30,12 +32,14 @@ pub(crate) struct Opening<'a> {
     pub(crate) client: Addresses,
     /// The protocols that are offered in TLS.
     pub(crate) alpn: &'static [&'static [u8]],
-    /// How long all of it may take.
+    /// How long all of it may take; and before it as long again the first look at the file of
+    /// authorities, which is no matter of the task.
     pub(crate) limit: Duration,
 }
 
 /// Opens it. The time-out counts as the task's fault, and so does what is wrong with its TLS.
 pub(crate) async fn open(worker: &Worker, opening: &Opening<'_>) -> Result<Stream, DialError> {
+    let config = rules(worker, opening.backend, opening.alpn, opening.limit).await?;
     let deadline = Instant::now() + opening.limit;
     let mut stream = dial(opening.endpoint.address, opening.limit).await?;
     let late = |_| DialError::Task(io::ErrorKind::TimedOut.into());
@@ -43,26 +47,39 @@ pub(crate) async fn open(worker: &Worker, opening: &Opening<'_>) -> Result<Strea
         let header = proxy_protocol::write(version, opening.client);
         timeout_at(deadline, stream.write_all(&header)).await.map_err(late)??;
     }
-    match &opening.backend.tls {
+    match opening.backend.tls.as_ref().zip(config) {
         None => Ok(Stream::Plain(stream)),
-        Some(tls) => {
-            let secured = secure(worker, opening, tls, stream);
+        Some((tls, config)) => {
+            let secured = secure(opening, tls, config, stream);
             timeout_at(deadline, secured).await.map_err(late)?
         }
     }
 }
 
+/// What TLS with the tasks is done by, if it is. A file of authorities that does not come to its end
+/// (a pipe, a lost network share) is never a task's fault.
+pub(crate) async fn rules(
+    worker: &Worker,
+    backend: &Backend,
+    alpn: &'static [&'static [u8]],
+    limit: Duration,
+) -> Result<Option<Arc<ClientConfig>>, DialError> {
+    let Some(tls) = &backend.tls else { return Ok(None) };
+    let begun = Instant::now();
+    let config = worker.shared.connectors.connector(tls, alpn, begun.into_std());
+    let config = timeout_at(begun + limit, config).await.unwrap_or(Err(ConnectorError::Late));
+    config.map(Some).map_err(DialError::Rules)
+}
+
 /// Shakes hands with the task. A task is known by its host unless a label names it.
 async fn secure(
-    worker: &Worker,
     opening: &Opening<'_>,
     tls: &BackendTls,
+    config: Arc<ClientConfig>,
     stream: TcpStream,
 ) -> Result<Stream, DialError> {
-    let connectors = &worker.shared.connectors;
-    let config = connectors.connector(tls, opening.alpn, Instant::now().into_std()).await;
     let name = server_name(tls, &opening.endpoint.host());
     let name = name.map_err(|error| DialError::Path(io::Error::other(error)))?;
-    let connecting = TlsConnector::from(config.map_err(DialError::Rules)?).connect(name, stream);
+    let connecting = TlsConnector::from(config).connect(name, stream);
     Ok(Stream::Tls(Box::new(connecting.await.map_err(DialError::Task)?)))
 }
