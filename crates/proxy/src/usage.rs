@@ -132,6 +132,7 @@ impl Endpoint {
         let (first, most) = EJECTED_MS;
         self.ejected_until.store(now + (first << before).min(most), Relaxed);
         self.counters.ejections.fetch_add(1, Relaxed);
+        self.pool.counters.ejections.fetch_add(1, Relaxed);
     }
 
     fn succeeded(&self) {

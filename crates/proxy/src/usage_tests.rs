@@ -54,7 +54,9 @@ fn no_more_seats_than_may_be() {
 
 #[test]
 fn an_ejection_grows_with_failures_in_a_row_and_ends_with_a_success() {
-    let endpoint = endpoint(&Usage::default(), "127.0.0.1:1");
+    let pool = Arc::<PoolState>::default();
+    let usage = Usage::default();
+    let endpoint = usage.endpoint(&task("a"), "127.0.0.1:1".parse().unwrap(), &pool);
     let seat = endpoint.take_seat(None).unwrap();
     assert!(!endpoint.is_ejected(|| 0));
     let mut now = 1;
@@ -73,6 +75,8 @@ fn an_ejection_grows_with_failures_in_a_row_and_ends_with_a_success() {
     assert!(!endpoint.is_ejected(|| now));
     seat.connect_failed(now);
     assert!(endpoint.is_ejected(|| now + 999) && !endpoint.is_ejected(|| now + 1_000));
+    drop((seat, endpoint));
+    assert_eq!(pool.counters.ejections.load(Relaxed), 9, "they are counted when it has gone, too");
 }
 
 #[test]

@@ -124,6 +124,8 @@ pub struct PoolCounters {
     pub connect_errors: AtomicU64,
     /// Requests that a task did not answer, or not to the end.
     pub response_errors: AtomicU64,
+    /// Times one of its tasks was tried last from then on, because it failed.
+    pub ejections: AtomicU64,
     /// Requests or connections that waited because every task had its most.
     pub queued: AtomicU64,
     /// Those of them that waited too long, or found too many waiting.

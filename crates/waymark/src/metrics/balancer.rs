@@ -37,7 +37,7 @@ const PORT_COUNTERS: [Counter<PortStats>; 14] = [
     }),
 ];
 
-const SERVICE_COUNTERS: [Counter<PoolCounters>; 11] = [
+const SERVICE_COUNTERS: [Counter<PoolCounters>; 12] = [
     ("waymark_service_sessions", "Requests (http) or connections (tcp) that got a task.", |c| {
         c.seats.load(Relaxed)
     }),
@@ -55,6 +55,11 @@ const SERVICE_COUNTERS: [Counter<PoolCounters>; 11] = [
     ("waymark_service_response_errors", "Requests that a task did not answer to the end.", |c| {
         c.response_errors.load(Relaxed)
     }),
+    (
+        "waymark_service_ejections",
+        "Times a task was tried last from then on, because it failed.",
+        |c| c.ejections.load(Relaxed),
+    ),
     ("waymark_service_queued", "Waited because every task had its most.", |c| {
         c.queued.load(Relaxed)
     }),
@@ -210,15 +215,6 @@ fn services(out: &mut String, table: &RouteTable) {
     for (labels, pool) in pools.iter().filter(|(_, pool)| is_http(pool)) {
         let latency = &pool.counters.latency;
         family.buckets(labels, &latency.buckets(), &ends, latency.sum_seconds());
-    }
-    let mut family = Family::counter(
-        out,
-        "waymark_service_ejections",
-        "Times a task was tried last from then on, because it failed.",
-    );
-    for (labels, pool) in &pools {
-        let of = |endpoint: &waymark_proxy::Endpoint| endpoint.counters.ejections.load(Relaxed);
-        family.sample(labels, pool.candidates.iter().map(|c| of(&c.endpoint)).sum::<u64>());
     }
     gauges(out, &pools);
 }
