@@ -151,7 +151,10 @@ impl Checks {
         for gone in had {
             self.prober.forget(&gone.name);
             self.records.remove(&gone.name);
-            gone.endpoint.set_check(CheckState::Unknown);
+            // What is checked in another way from now on stays what it was found to be until then.
+            if !has.iter().any(|w: &Watched| Arc::ptr_eq(&w.endpoint, &gone.endpoint)) {
+                gone.endpoint.set_check(CheckState::Unknown);
+            }
         }
         if !has.is_empty() {
             self.pools.insert(id.clone(), has);

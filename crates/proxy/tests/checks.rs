@@ -50,13 +50,16 @@ async fn publish(
     labels: &[(&str, &str)],
     tasks: Vec<Arc<TaskEntry>>,
 ) {
-    let check = HealthCheck {
+    let app = entry("/a", Protocol::Tcp, port, labels, tasks);
+    world.put(AppEntry { health_checks: vec![by_tcp()], ..app }).await;
+}
+
+fn by_tcp() -> HealthCheck {
+    HealthCheck {
         protocol: CheckProtocol::Tcp,
         port: Some(PortReference::Index(0)),
         ..HealthCheck::default()
-    };
-    let app = entry("/a", Protocol::Tcp, port, labels, tasks);
-    world.put(AppEntry { health_checks: vec![check], ..app }).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,6 +75,16 @@ async fn an_app_says_how_often_it_is_checked() {
     publish(&mut world, port, &[("WAYMARK_0_CHECK_INTERVAL", "100ms")], tasks()).await;
     let failing = || left_out(&world, port) == [Some(Reason::CheckFailed)];
     eventually("found out", failing).await;
+
+    // Checked in another way from now on, it is no better for it. Another app's check, found out
+    // later, shows that the change has been followed.
+    let labels = [("WAYMARK_0_CHECK_INTERVAL", "1h")];
+    publish(&mut world, port, &labels, tasks()).await;
+    let (other, labels) = (free_port(), [("WAYMARK_0_CHECK_INTERVAL", "100ms")]);
+    let app = entry("/b", Protocol::Tcp, other, &labels, tasks());
+    world.put(AppEntry { health_checks: vec![by_tcp()], ..app }).await;
+    eventually("followed", || left_out(&world, other) == [Some(Reason::CheckFailed)]).await;
+    assert_eq!(left_out(&world, port), [Some(Reason::CheckFailed)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
