@@ -1,7 +1,9 @@
 //! The load balancer as the program sees it: start, ask, stop.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, UdpSocket};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
@@ -153,9 +155,16 @@ impl Proxy {
         &self.shared.certificates
     }
 
-    /// The files of authorities by which tasks are verified, as far as they were used.
+    /// The files of authorities by which tasks are verified, as far as they were used and the
+    /// present routes name them.
     pub fn authorities(&self) -> Vec<AuthoritiesStatus> {
-        self.shared.connectors.status()
+        let table = self.table();
+        let rules = table.pools.values().filter_map(|pool| pool.rules.backend.tls.as_ref());
+        let named: HashSet<&Path> =
+            rules.filter_map(|tls| tls.ca.as_deref().filter(|_| !tls.insecure)).collect();
+        let mut files = self.shared.connectors.status();
+        files.retain(|file| named.contains(file.file.as_path()));
+        files
     }
 
     /// What keeps everything from the pool's tasks, whatever their state.

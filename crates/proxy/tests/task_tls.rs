@@ -177,3 +177,20 @@ async fn authorities_that_hang_are_no_fault_of_the_tasks_and_hold_up_no_stop() {
     // The threads that read it come to their end.
     drop(fs::OpenOptions::new().write(true).open(&pipe).unwrap());
 }
+
+#[tokio::test]
+async fn a_file_that_no_label_names_any_more_is_no_longer_told_of() {
+    let task = Task::start("localhost").await;
+    let mut web = Web::with(config(), &labels(&task.ca()), &[task.address]).await;
+    assert_eq!(ask(&web).await.0, 503);
+    assert_eq!(web.proxy.authorities().len(), 1);
+    let other = task.identity.path("other.pem");
+    fs::write(&other, &task.identity.pem).unwrap();
+    web.publish(&labels(&other), &[task.address]).await;
+    assert_eq!(ask(&web).await.0, 200);
+    let files = web.proxy.authorities();
+    assert_eq!(
+        (files.len(), &files[0].file, files[0].state),
+        (1, &other, CertificateState::Served)
+    );
+}
