@@ -117,7 +117,8 @@ async fn search<S: ClientIo>(connection: &mut Connection<S>, job: &mut Job) -> O
 /// and a task would work for nobody. The client is looked at only when there is a wait.
 ///
 /// An end of its stream is no goodbye: it may still read (RFC 9112 §9.6), and HAProxy without
-/// `abortonclose` answers it too. What has gone for good shows by a reset.
+/// `abortonclose` answers it too. What has gone for good shows by a reset, unless its stream had ended
+/// before: nothing is read after that, so it keeps its place until its request or its wait is over.
 async fn or_gone<S: ClientIo, T>(
     worker: &Worker,
     client: &mut Client<S>,

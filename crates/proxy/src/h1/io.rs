@@ -212,7 +212,8 @@ pub(crate) struct Client<S> {
 
 impl<S: ClientIo> Client<S> {
     /// Looks whether the client is still there while it waits. What it sends is kept for later.
-    /// Ready when there is nothing more to be seen: its stream has ended, or enough was read ahead.
+    /// An error when it has reset the connection. Ready when there is nothing more to be seen: its
+    /// stream has ended, after which a reset is not seen either, or enough was read ahead.
     pub(crate) fn poll_watch(
         &mut self,
         cx: &mut Context<'_>,
