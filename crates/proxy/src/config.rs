@@ -180,8 +180,8 @@ pub struct Limits {
     /// The most connections from one address (IPv6: from one /64); 0 = no limit of its own. One
     /// more is reset at once.
     pub connections_per_source: usize,
-    /// How long a client's connection may be silent until the kernel asks whether the client is
-    /// still there; after the same time without an answer it counts as gone. Whole seconds, four at
+    /// How long a client's or task's connection may be silent until the kernel asks whether the peer
+    /// is still there; after the same time without an answer it counts as gone. Whole seconds, four at
     /// least.
     pub peer_timeout: Duration,
     /// How long a UDP session lives without a datagram.

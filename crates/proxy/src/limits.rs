@@ -1,7 +1,13 @@
-//! The system's limit of open files, and the balancer's share of it.
+//! The system's limit of open files, and the balancer's share of it; how long peers may be silent.
+
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use socket2::TcpKeepalive;
 use thiserror::Error;
+
+/// How often an idle peer is asked whether it is still there, until it counts as gone.
+const PROBES: u32 = 4;
 
 /// The limit of open files could not be read or set.
 #[derive(Debug, Error)]
@@ -31,6 +37,15 @@ pub(crate) fn nofile_limit() -> Result<(u64, u64), NofileError> {
 /// the launch of a task.
 pub(crate) fn descriptor_budget(soft: u64) -> usize {
     usize::try_from(soft - soft / 8).unwrap_or(usize::MAX).min(tokio::sync::Semaphore::MAX_PERMITS)
+}
+
+/// What the kernel asks of a connection that was silent for so long: whether its peer is still there.
+/// After as long again without an answer the peer counts as gone.
+pub(crate) fn probes(peer_timeout: Duration) -> TcpKeepalive {
+    TcpKeepalive::new()
+        .with_time(peer_timeout)
+        .with_interval(peer_timeout / PROBES)
+        .with_retries(PROBES)
 }
 
 #[cfg(test)]

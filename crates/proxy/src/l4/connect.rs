@@ -39,8 +39,11 @@ pub(crate) async fn connect(
             limit: search.time_for(&seat),
         };
         let backend = opening.backend;
+        let peer_timeout = worker.shared.config.limits.peer_timeout;
         let opened = match backend.tls.is_none() && backend.send_proxy.is_none() {
-            true => dial(opening.endpoint.address, opening.limit).await.map(Stream::Plain),
+            true => {
+                dial(opening.endpoint.address, opening.limit, peer_timeout).await.map(Stream::Plain)
+            }
             // Boxed: a plain connection does not carry the space of a handshake all its life.
             false => Box::pin(open(worker, &opening)).await,
         };

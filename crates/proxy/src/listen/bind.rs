@@ -5,20 +5,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::acceptor::Acceptor;
 use super::sockets::SocketKey;
 use crate::config::LISTEN_BACKLOG;
+use crate::limits::probes;
 use crate::port::Port;
 use crate::route::{Front, ListenKey};
 use crate::udp;
 use crate::worker::{Shared, Worker};
-
-/// How often an idle client is asked whether it is still there, until it counts as gone.
-const PROBES: u32 = 4;
 
 /// A bound port.
 pub(super) enum Bound {
@@ -124,11 +122,7 @@ fn tcp_socket(address: SocketAddr, peer_timeout: Duration) -> io::Result<Socket>
     socket.set_tcp_nodelay(true)?;
     // No limit for unacknowledged bytes (TCP_USER_TIMEOUT): it would also end the connection of a
     // client that is there and reads nothing for a while, as a paused one does.
-    let probes = TcpKeepalive::new()
-        .with_time(peer_timeout)
-        .with_interval(peer_timeout / PROBES)
-        .with_retries(PROBES);
-    socket.set_tcp_keepalive(&probes)?;
+    socket.set_tcp_keepalive(&probes(peer_timeout))?;
     socket.bind(&address.into())?;
     Ok(socket)
 }

@@ -13,6 +13,7 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::http::local::Answer;
+use crate::limits::probes;
 use crate::tls::ConnectorError;
 
 /// Why there is no connection.
@@ -58,10 +59,16 @@ impl From<io::Error> for DialError {
     }
 }
 
-/// Connects within the limit. A connection that was reset at once counts as refused.
-pub(crate) async fn dial(address: SocketAddr, limit: Duration) -> Result<TcpStream, DialError> {
+/// Connects within the limit. A connection that was reset at once counts as refused. Whether the task
+/// is still there is asked when nothing came for `peer_timeout`: a host that vanished resets nothing.
+pub(crate) async fn dial(
+    address: SocketAddr,
+    limit: Duration,
+    peer_timeout: Duration,
+) -> Result<TcpStream, DialError> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
     socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&probes(peer_timeout))?;
     match socket.connect(&address.into()) {
         Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => {
             return Err(error.into());
@@ -80,4 +87,21 @@ pub(crate) async fn dial(address: SocketAddr, limit: Duration) -> Result<TcpStre
         return Err(error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()).into());
     }
     Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_is_asked_whether_it_is_still_there() {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let (limit, silent) = (Duration::from_secs(10), Duration::from_secs(40));
+        let stream = dial(listener.local_addr().unwrap(), limit, silent).await.unwrap();
+        let socket = socket2::SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), silent);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), silent / 4);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
+    }
 }

@@ -41,7 +41,8 @@ pub(crate) struct Opening<'a> {
 pub(crate) async fn open(worker: &Worker, opening: &Opening<'_>) -> Result<Stream, DialError> {
     let config = rules(worker, opening.backend, opening.alpn, opening.limit).await?;
     let deadline = Instant::now() + opening.limit;
-    let mut stream = dial(opening.endpoint.address, opening.limit).await?;
+    let peer_timeout = worker.shared.config.limits.peer_timeout;
+    let mut stream = dial(opening.endpoint.address, opening.limit, peer_timeout).await?;
     let late = |_| DialError::Task(io::ErrorKind::TimedOut.into());
     if let Some(version) = opening.backend.send_proxy {
         let header = proxy_protocol::write(version, opening.client);
