@@ -106,7 +106,8 @@ fn clients(waymark: &Waymark) -> Vec<Steady> {
                 (format!("{written}/v2/apps/note"), [("Content-Type", "application/json")]);
             ok(request("PUT", &format!("{url}?force=true"), &json, &note(number).to_string()))?;
             let seen = ok(get(&url))?.json()["app"]["labels"]["NUMBER"].clone();
-            if seen == number.to_string() { Ok(()) } else { Err(format!("{number}, read {seen}")) }
+            let seen = seen.as_str().and_then(|seen| seen.parse().ok());
+            if seen == Some(number) { Ok(()) } else { Err(format!("{number}, read {seen:?}")) }
         }),
         Steady::start("GET of Mesos-DNS's API", move |_| {
             let reply = ok(get(&format!("{mesos_dns}/v1/hosts/web.marathon.mesos")))?;

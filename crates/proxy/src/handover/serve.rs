@@ -102,9 +102,9 @@ pub fn serve(path: &Path, sockets: Arc<Sockets>, kind: Kind) -> Result<Successor
     let (steps, successors) = mpsc::channel(1);
     let run = move || {
         for stream in listener.incoming() {
-            let done = stream
-                .map_err(failed("accepting the next process"))
-                .and_then(|stream| Handover { stream, kind, steps: &steps }.conduct(&sockets));
+            let done = stream.map_err(failed("accepting the next process")).and_then(|stream| {
+                Handover { stream, kind, steps: &steps, asked: false }.conduct(&sockets)
+            });
             match done {
                 Ok(()) => info!("the next process accepts connections"),
                 Err(error) => warn!(%error, "a hand-over to another process came to nothing"),
@@ -123,14 +123,18 @@ struct Handover<'a> {
     stream: UnixStream,
     kind: Kind,
     steps: &'a mpsc::Sender<Step>,
+    /// Whether this process has been asked for anything that may have to be undone.
+    asked: bool,
 }
 
 impl Handover<'_> {
     fn conduct(mut self, sockets: &Sockets) -> Result<(), HandoverError> {
         give(&mut self.stream, sockets, self.kind)?;
         if let Err(error) = self.let_go() {
-            // Without a receiver there is nothing to undo.
-            let _ = self.steps.blocking_send(Step::Gone);
+            if self.asked {
+                // Without a receiver there is nothing to undo.
+                let _ = self.steps.blocking_send(Step::Gone);
+            }
             return Err(error);
         }
         let ready = Step::Ready(Successor(self.stream));
@@ -163,6 +167,7 @@ impl Handover<'_> {
     /// Asks this process, and passes the answer on.
     fn ask(&mut self, step: fn(Reply) -> Step) -> Result<(), HandoverError> {
         let (reply, answer) = std::sync::mpsc::sync_channel(1);
+        self.asked = true;
         self.tell(step(Reply(reply)))?;
         let answer = answer.recv().unwrap_or_else(|_| Err("it is being stopped".to_owned()));
         let sent = wire::send_answer(&mut self.stream, &answer);
