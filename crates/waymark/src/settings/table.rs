@@ -348,8 +348,9 @@ settings! {
         /// `waymark run` it gets the tasks as well, which go on. Where none runs it starts as ever.
         takeover: bool = Text("false"), "BOOL";
 
-        /// How long connections may go on by themselves after another process has taken over; with
-        /// `waymark lb` also when it is told to stop.
+        /// How long connections may go on by themselves after another process has taken over.
+        ///
+        /// With `waymark lb` also when it is told to stop.
         stop_timeout: Duration = Text("10s"), "TIME";
 
         /// Port for requests by host name and path; `off` for none, 0 for any free one.
