@@ -68,6 +68,10 @@ fn local(worker: &Worker, decision: Decision) -> Answer {
             count(&counters.denied);
             Answer::new(403, "this source may not ask")
         }
+        Decision::Ambiguous => {
+            count(&counters.denied);
+            Answer::new(400, "the path can be read in several ways")
+        }
         Decision::NoTask(_) => Answer::unavailable("the service has no task"),
         Decision::NoRoute | Decision::Forward(_) | Decision::Authenticate(_) => {
             count(&counters.no_route);

@@ -3,7 +3,8 @@
 //! On the shared ports, by the most specific pattern of the host first (the name itself, the longest
 //! wildcard, every name), and within one pattern by priority, kind and length of the path. A pattern
 //! of which no rule has the path leaves the request to the next pattern. Paths are compared as they
-//! came; one that comes to a guarded service's when it is decoded and resolved is that service's.
+//! came; one that any server may read as a guarded service's is that service's, and one that may be
+//! read as that of several guarded services is refused.
 //!
 //! Then, in the order in which HAProxy runs the rules that marathon-lb writes: to https, who is it,
 //! may it come from there, `/` elsewhere.
@@ -15,7 +16,7 @@ use waymark_routing::HostPattern;
 
 use super::hosts::{HostName, HostRules, Rule};
 use super::pool::Pool;
-use super::spelling::canonical;
+use super::spelling::{self, readings};
 use super::table::{ListenKey, RouteTable, ServiceRoute};
 
 /// Where a client came in.
@@ -70,6 +71,9 @@ pub enum Decision {
     Authenticate(Arc<Pool>),
     /// The answer is 403: the source may not ask.
     Forbidden,
+    /// The answer is 400: the path may be read as that of several guarded services, or is too long
+    /// to be read in every way.
+    Ambiguous,
     /// The answer is 503: nothing has this host and path.
     NoRoute,
     /// The answer is 503: the service exists and has no task at all.
@@ -120,7 +124,11 @@ pub(crate) fn decide_traced(
             let Some(host) = HostName::read(request.host) else { return Decision::NoRoute };
             let path = path_of(request.target);
             match find(table, host.as_str(), path, random, trace) {
-                Some(pool) => guarded(table, host.as_str(), path, random, trace).unwrap_or(pool),
+                Some(pool) => match guard(table, host.as_str(), path, random, trace) {
+                    Guard::None => pool,
+                    Guard::One(guarded) => guarded,
+                    Guard::Several => return Decision::Ambiguous,
+                },
                 None => return Decision::NoRoute,
             }
         }
@@ -161,22 +169,67 @@ fn find<'t>(
     random: u32,
     trace: &mut impl Trace,
 ) -> Option<&'t Arc<Pool>> {
-    table.hosts.matching(host).find_map(|rules| first_met(rules, path, random, trace))
+    table.hosts.matching(host).find_map(|rules| Some(first_met(rules, path, random, trace)?.1))
 }
 
-/// The service that guards what the path comes to, if it is spelled otherwise: by a password or by
-/// the source. A task behind an unguarded rule might decode what the rules did not.
-fn guarded<'t>(
+/// The services that guard what an oddly spelled path may come to.
+enum Guard<'t> {
+    None,
+    One(&'t Arc<Pool>),
+    Several,
+}
+
+/// Who guards what the path may come to, by a password or by the source, if it is oddly spelled. A
+/// task behind an unguarded rule might read it as the rules did not, and one behind a guarded rule
+/// might read it as another guard's: of several no one is right.
+fn guard<'t>(
     table: &'t RouteTable,
     host: &str,
     path: &str,
     random: u32,
     trace: &mut impl Trace,
+) -> Guard<'t> {
+    if !spelling::is_odd(path) || !table.hosts.matching(host).any(|rules| rules.has_guards()) {
+        return Guard::None;
+    }
+    if path.len() > spelling::MAX_LEN {
+        return Guard::Several;
+    }
+    let mut found: Option<(&Arc<Pool>, String)> = None;
+    for read in readings(path) {
+        let Some(pool) = guarding(table, host, &read, random, &mut Silent) else { continue };
+        match &found {
+            None => found = Some((pool, read)),
+            Some((first, _)) if Arc::ptr_eq(first, pool) => {}
+            Some(_) => return Guard::Several,
+        }
+    }
+    let Some((pool, read)) = found else { return Guard::None };
+    guarding(table, host, &read, random, trace);
+    Guard::One(pool)
+}
+
+/// The guarded pool that a reading of a path meets. Rules with escapes are met plainly spelled too.
+fn guarding<'t>(
+    table: &'t RouteTable,
+    host: &str,
+    read: &str,
+    random: u32,
+    trace: &mut impl Trace,
 ) -> Option<&'t Arc<Pool>> {
-    let plain = canonical(path)?;
-    let pool = find(table, host, &plain, random, &mut Silent)?;
-    let guards = pool.rules.auth.is_some() || !pool.rules.allowed.is_empty();
-    guards.then(|| find(table, host, &plain, random, trace)).flatten()
+    let met = table.hosts.matching(host).find_map(|rules| {
+        let letters = first_met(rules, read, random, trace);
+        let escaped = rules.escaped(read).and_then(|rule| Some((rule, rule.share(random)?)));
+        match (letters, escaped) {
+            (Some((first, pool)), Some((rule, _))) if !rule.is_before(first) => Some(pool),
+            (_, Some((rule, pool))) => {
+                trace.rule(&rules.host, rule, true, true);
+                Some(pool)
+            }
+            (letters, None) => letters.map(|(_, pool)| pool),
+        }
+    });
+    met.filter(|pool| pool.has_guard())
 }
 
 fn first_met<'t>(
@@ -184,12 +237,12 @@ fn first_met<'t>(
     path: &str,
     random: u32,
     trace: &mut impl Trace,
-) -> Option<&'t Arc<Pool>> {
+) -> Option<(&'t Arc<Rule>, &'t Arc<Pool>)> {
     host.candidates(path).find_map(|rule| {
         let path_met = rule.matches(path);
         let pool = if path_met { rule.share(random) } else { None };
         trace.rule(&host.host, rule, path_met, pool.is_some());
-        pool
+        Some((rule, pool?))
     })
 }
 

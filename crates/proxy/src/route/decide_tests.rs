@@ -16,6 +16,7 @@ fn said(decision: &Decision) -> String {
         Decision::Redirect(status, location) => format!("{status} {location}"),
         Decision::Authenticate(pool) => format!("401 {}", pool.name),
         Decision::Forbidden => "403".to_owned(),
+        Decision::Ambiguous => "400".to_owned(),
         Decision::NoRoute => "503".to_owned(),
         Decision::NoTask(pool) => format!("503 {}", pool.name),
     }
@@ -273,6 +274,11 @@ fn no_spelling_gets_round_a_password_or_a_network() {
             "/docs\\..\\admin",
             "/admin/../docs",
             "/admin/%2e%2e/docs",
+            "/a%2fb/../admin",
+            "/a%5cb/../admin",
+            "/a\\b/../admin",
+            "/a%252fb/../admin",
+            "/%61dmin/../docs",
         ] {
             assert_eq!(at(&world, front, &format!("a.test{target}")), "401 admin_2", "{target}");
         }
@@ -298,6 +304,76 @@ fn no_spelling_gets_round_a_password_or_a_network() {
     let past = explain(world.table(), &get(service(2), "", "/"), &Affinity::default(), 0, 0);
     assert!(past.reason.contains("nobody is asked for it here"), "{}", past.reason);
     assert!(explained.rules.last().is_some_and(|rule| rule.met && rule.path == "prefix /admin"));
+}
+
+const AUTH: &str = "realm:user:$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1";
+
+/// `/open` at `/`, and one with a password at each path.
+fn guarded_at(paths: &[&str]) -> World {
+    let host = ("HAPROXY_0_VHOST", "a.test");
+    let guarded = |(n, path): (usize, &&str)| {
+        let port = u16::try_from(n).unwrap() + 2;
+        let labels = [host, ("HAPROXY_0_PATH", *path), ("HAPROXY_0_AUTH", AUTH)];
+        app(&format!("/g{n}"), &[port], &labels)
+    };
+    let open = app("/open", &[1], &[host]);
+    World::of(paths.iter().enumerate().map(guarded).chain([open]))
+}
+
+#[test]
+fn no_spelling_gets_round_a_guard_below_the_root() {
+    let cases = [
+        ("/docs/admin", "/docs//../admin"),
+        ("/a/admin", "/a/..;/../a/admin"),
+        ("/a/admin", "/a/..;/../admin"),
+        ("/docs/admin", "/docs/x/..%3b/..;/..;/admin"),
+        // The rule itself has an escape.
+        ("/my%20admin", "/my%20admin"),
+        ("/my%20admin", "//my%20admin/x"),
+        ("/my%20admin", "/x/../my%20admin"),
+        ("/my%20admin", "/my%2520admin"),
+        ("/my%20admin", "/%6dy%20admin"),
+    ];
+    for (path, target) in cases {
+        let world = guarded_at(&[path]);
+        assert_eq!(at(&world, Front::Http, &format!("a.test{target}")), "401 g0_2", "{target}");
+        assert_eq!(at(&world, Front::Http, "a.test/x%20y"), "open_1");
+    }
+}
+
+#[test]
+fn what_several_guards_may_have_is_refused() {
+    let world = guarded_at(&["/a", "/b", "/a/my%20x"]);
+    let long = format!("a.test/{}%20", "x".repeat(5000));
+    let cases = [
+        ("a.test/a/..;/b", "400"),
+        ("a.test/a/../b", "400"),
+        ("a.test/a/%62", "401 g0_2"),
+        ("a.test//b", "401 g1_3"),
+        ("a.test/a/my%20x", "401 g2_4"),
+        ("a.test/a//my%20x", "400"),
+        (long.as_str(), "400"),
+        ("a.test/x/../y", "open_1"),
+    ];
+    check(&world, Front::Https, &cases);
+    let open = World::of([app("/open", &[1], &[("HAPROXY_0_VHOST", "a.test")])]);
+    assert_eq!(at(&open, Front::Http, &long), "open_1", "nothing is guarded here");
+    let request = get(Front::Http, "a.test", "/a/../b");
+    let explained = explain(world.table(), &request, &Affinity::default(), 0, 0);
+    assert_eq!((explained.decision, explained.status), ("ambiguous", Some(400)));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_path_that_may_be_read_as_a_guarded_one_is_open(
+        path in "/(a|b|/|\\.\\.|\\.\\.;|;|%2f|%5c|\\\\|%252f|%2e|%2e%2e|%3b|%62|\\.){0,10}",
+    ) {
+        let world = guarded_at(&["/a/b"]);
+        let under = |path: &String| path.starts_with("/a/b");
+        let guarded = under(&path) || super::super::spelling::readings(&path).iter().any(under);
+        let said = at(&world, Front::Http, &format!("a.test{path}"));
+        proptest::prop_assert_eq!(said, if guarded { "401 g0_2" } else { "open_1" });
+    }
 }
 
 #[test]

@@ -23,7 +23,8 @@ pub struct Explanation {
     pub host: Option<String>,
     /// The rules that were looked at, in order; the last one decided if it is met.
     pub rules: Vec<RuleLook>,
-    /// `forward`, `pass-through`, `redirect`, `authenticate`, `forbidden`, `no-route`, `no-task`.
+    /// `forward`, `pass-through`, `redirect`, `authenticate`, `forbidden`, `ambiguous`,
+    /// `no-route`, `no-task`.
     pub decision: &'static str,
     /// More about the decision, for people.
     pub reason: String,
@@ -216,6 +217,10 @@ impl Explanation {
                 let reason = format!("{} is in no allowed network", request.source.ip());
                 ("forbidden", Some(403), reason)
             }
+            Decision::Ambiguous => {
+                let reason = "servers may read this path as that of several guarded services";
+                ("ambiguous", Some(400), reason.to_owned())
+            }
             Decision::NoRoute => ("no-route", Some(503), self.why_no_route(request)),
             Decision::NoTask(_) => {
                 ("no-task", Some(503), "the service has no task at all".to_owned())
@@ -267,7 +272,9 @@ fn pool_of(decision: &Decision) -> Option<&Pool> {
         Decision::Forward(pool) | Decision::Authenticate(pool) | Decision::NoTask(pool) => {
             Some(pool)
         }
-        Decision::Redirect(..) | Decision::Forbidden | Decision::NoRoute => None,
+        Decision::Redirect(..) | Decision::Forbidden | Decision::Ambiguous | Decision::NoRoute => {
+            None
+        }
     }
 }
 

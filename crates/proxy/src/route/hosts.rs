@@ -9,6 +9,7 @@ use imbl::shared_ptr::DefaultSharedPtr;
 use waymark_routing::{HostPattern, PathPattern};
 
 use super::pool::{Pool, PoolId};
+use super::spelling::canonical;
 
 /// Names to anything; copies share what is equal.
 pub(crate) type NameMap<T> =
@@ -35,6 +36,10 @@ pub struct HostRules {
     pub rules: Vec<Arc<Rule>>,
     /// Services that TLS connections are passed through to; the first gets them.
     pub passthrough: Vec<Arc<Pool>>,
+    /// Whether any rule's service has a guard.
+    guards: bool,
+    /// Rules whose path is spelled with escapes and the like, by place, and how it is plain.
+    escaped: Vec<(usize, PathPattern)>,
 }
 
 /// Requests of one host with a certain path.
@@ -185,8 +190,24 @@ impl HostRules {
         // Stable: among equals the first app, and its first port, stays first.
         rules.sort_by(|a, b| order(a).cmp(&order(b)));
         passthrough.sort_by_key(|pool| Reverse(pool.rules.priority));
-        let rules = merge_equals(rules).into_iter().map(Arc::new).collect();
-        HostRules { host, rules, passthrough }
+        let rules: Vec<_> = merge_equals(rules).into_iter().map(Arc::new).collect();
+        let guards = rules.iter().flat_map(|r| &r.shares).any(|share| share.pool.has_guard());
+        let plain = |(at, rule): (usize, &Arc<Rule>)| Some((at, plain(rule.path.as_ref()?)?));
+        // Nobody asks for it where there is no guard.
+        let escaped =
+            if guards { rules.iter().enumerate().filter_map(plain).collect() } else { Vec::new() };
+        HostRules { host, rules, passthrough, guards, escaped }
+    }
+
+    /// Whether any rule's service has a guard: a password, or sources that may ask.
+    pub(super) fn has_guards(&self) -> bool {
+        self.guards
+    }
+
+    /// The first rule that is not spelled plainly and would have this path if it were.
+    pub(super) fn escaped(&self, path: &str) -> Option<&Arc<Rule>> {
+        let (at, _) = self.escaped.iter().find(|(_, plain)| meets(plain, path))?;
+        self.rules.get(*at)
     }
 
     /// The same with a service's pool replaced by one with the same rules. Costs next to nothing for
@@ -294,25 +315,45 @@ fn merge_equals(rules: Vec<Rule>) -> Vec<Rule> {
     merged
 }
 
+/// Whether a path is a pattern's.
+fn meets(pattern: &PathPattern, path: &str) -> bool {
+    match pattern {
+        PathPattern::Exact(text) => path == text,
+        PathPattern::Prefix { text, ignore_case: false } => {
+            path.as_bytes().starts_with(text.as_bytes())
+        }
+        PathPattern::Prefix { text, ignore_case: true } => path
+            .as_bytes()
+            .get(..text.len())
+            .is_some_and(|p| p.eq_ignore_ascii_case(text.as_bytes())),
+        PathPattern::Segments(text) => path
+            .strip_prefix(text.trim_end_matches('/'))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        PathPattern::Regex(regex) => regex.is_match(path),
+    }
+}
+
+/// A pattern that is not spelled plainly as one that is; expressions stay what they are.
+fn plain(pattern: &PathPattern) -> Option<PathPattern> {
+    Some(match pattern {
+        PathPattern::Exact(text) => PathPattern::Exact(canonical(text)?),
+        PathPattern::Prefix { text, ignore_case } => {
+            PathPattern::Prefix { text: canonical(text)?, ignore_case: *ignore_case }
+        }
+        PathPattern::Segments(text) => PathPattern::Segments(canonical(text)?),
+        PathPattern::Regex(_) => return None,
+    })
+}
+
 impl Rule {
     /// Whether a path (without its query) is this rule's.
     pub(crate) fn matches(&self, path: &str) -> bool {
-        let begins = |text: &str| path.as_bytes().starts_with(text.as_bytes());
-        match &self.path {
-            None => true,
-            Some(PathPattern::Exact(text)) => path == text,
-            Some(PathPattern::Prefix { text, ignore_case: false }) => begins(text),
-            Some(PathPattern::Prefix { text, ignore_case: true }) => path
-                .as_bytes()
-                .get(..text.len())
-                .is_some_and(|p| p.eq_ignore_ascii_case(text.as_bytes())),
-            Some(PathPattern::Segments(text)) => {
-                let whole = text.trim_end_matches('/');
-                path.strip_prefix(whole)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            }
-            Some(PathPattern::Regex(regex)) => regex.is_match(path),
-        }
+        self.path.as_ref().is_none_or(|pattern| meets(pattern, path))
+    }
+
+    /// Whether it is looked at before another one of its host.
+    pub(super) fn is_before(&self, other: &Rule) -> bool {
+        order(self) < order(other)
     }
 
     /// Who gets a request; `random` decides between several. Weights of 0 get nothing.

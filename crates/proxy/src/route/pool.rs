@@ -178,6 +178,11 @@ impl Pool {
         }
     }
 
+    /// Whether not everybody may use it: by a password, or by the source.
+    pub(super) fn has_guard(&self) -> bool {
+        self.rules.auth.is_some() || !self.rules.allowed.is_empty()
+    }
+
     /// Whether a source may use it (`HAPROXY_n_BACKEND_NETWORK_ALLOWED_ACL`).
     pub fn allows(&self, source: IpAddr) -> bool {
         let source = source.to_canonical();

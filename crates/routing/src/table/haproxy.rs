@@ -146,8 +146,10 @@ pub(super) const PORT: &[Label] = &[
         "Basic authentication for its host names on the http and https ports. **Nobody is asked for it on the \
          service port and on the app-id port (9091)**, as with marathon-lb: whoever reaches those goes past it, so \
          keep them from strangers by a firewall, `BIND_ADDR` or `BACKEND_NETWORK_ALLOWED_ACL`, which holds \
-         everywhere. No other spelling of a path gets round it. The hash is in one of crypt(3)'s forms: `$6$`, `$5$`, `$1$`, `$2a$`, `$2b$`, `$2y$`, \
-         `$sha1$`, or DES (`openssl passwd -6` makes one).",
+         everywhere. A path that servers read in different ways (escapes decoded up to twice, `//`, `..`, `;`, `\\`) \
+         is the guarded service's if one of the readings is; if those of several guarded services are, or it is \
+         longer than 4096 bytes, the answer is 400. The hash is in one of crypt(3)'s forms: `$6$`, `$5$`, `$1$`, \
+         `$2a$`, `$2b$`, `$2y$`, `$sha1$`, or DES (`openssl passwd -6` makes one).",
     ),
     port(
         "USE_HSTS",
