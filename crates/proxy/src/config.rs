@@ -165,6 +165,8 @@ pub struct Limits {
     pub queue_timeout: Duration,
     /// The most requests that wait for one service. One more: 503 at once.
     pub queue_length: usize,
+    /// The most passwords of a worker that wait to be checked or are being checked. One more: 503.
+    pub waiting_passwords: usize,
     /// How long an unused connection to a task is kept.
     pub upstream_idle: Duration,
     /// The most unused connections that a worker keeps to one task.
@@ -208,6 +210,7 @@ impl Default for Limits {
             response_timeout: Duration::from_secs(60),
             queue_timeout: Duration::from_secs(30),
             queue_length: 1024,
+            waiting_passwords: 256,
             upstream_idle: Duration::from_secs(30),
             upstream_idle_connections: 256,
             h2_streams: 128,

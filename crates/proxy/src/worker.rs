@@ -283,6 +283,7 @@ impl Worker {
         shared: Arc<Shared>,
         tables: watch::Receiver<Arc<RouteTable>>,
     ) -> Worker {
+        let http = HttpState::new(shared.config.limits.waiting_passwords);
         Worker {
             index,
             shared,
@@ -294,7 +295,7 @@ impl Worker {
             table_changed: Notify::new(),
             random: RefCell::new(SmallRng::seed_from_u64(rand::random())),
             buffer: RefCell::new(vec![0; BUFFER_LEN].into_boxed_slice()),
-            http: HttpState::new(),
+            http,
         }
     }
 

@@ -88,7 +88,7 @@ impl AdminConfig {
 pub struct Admin {
     config: AdminConfig,
     proxy: Arc<Proxy>,
-    lists: Semaphore,
+    lists: Arc<Semaphore>,
     started: Instant,
     rates: Mutex<Rates>,
 }
@@ -97,7 +97,7 @@ impl Admin {
     /// For this load balancer.
     pub fn new(config: AdminConfig, proxy: Arc<Proxy>) -> Admin {
         Admin {
-            lists: Semaphore::new(config.lists),
+            lists: Arc::new(Semaphore::new(config.lists)),
             config,
             proxy,
             started: Instant::now(),
@@ -164,10 +164,15 @@ impl Admin {
             Resource::Source => answer::json(&(self.config.source)()),
             _ => {
                 // Two of them at a time; the others wait here.
-                let slot = self.lists.acquire().await;
+                let slot = self.lists.clone().acquire_owned().await;
                 let admin = self.clone();
-                let made = tokio::task::spawn_blocking(move || admin.list(&resource, &query)).await;
-                drop(slot);
+                let made = tokio::task::spawn_blocking(move || {
+                    let made = admin.list(&resource, &query);
+                    // Not before: this goes on when nobody waits for it any more.
+                    drop(slot);
+                    made
+                });
+                let made = made.await;
                 made.unwrap_or_else(|error| {
                     tracing::error!(%error, "an answer could not be made");
                     answer::failed("The answer could not be made")
@@ -243,5 +248,47 @@ fn no_such_page(path: &str) -> &'static str {
              API, or of the API of `waymark run`"
         }
         false => "There is no such page",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::task::Poll;
+
+    use tokio::task::spawn_blocking;
+    use waymark_catalog::Writer;
+
+    use super::*;
+    use crate::ProxyConfig;
+
+    #[test]
+    fn an_answer_counts_until_it_is_made_though_its_client_has_gone() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let (_writer, reader) = Writer::new(0);
+            let config = ProxyConfig { workers: 1, ..ProxyConfig::default() };
+            let proxy = Arc::new(Proxy::start(config, reader).unwrap());
+            let admin = Arc::new(Admin::new(AdminConfig::new("test"), proxy));
+            // The only thread that could make it has something else to do.
+            let (done, doing) = mpsc::channel::<()>();
+            let busy = spawn_blocking(move || doing.recv());
+            {
+                let mut asked = pin!(admin.answer(Resource::Routes, None));
+                poll_fn(|cx| {
+                    assert!(asked.as_mut().poll(cx).is_pending());
+                    Poll::Ready(())
+                })
+                .await;
+            }
+            assert_eq!(admin.lists.available_permits(), admin.config.lists - 1);
+            done.send(()).unwrap();
+            busy.await.unwrap().unwrap();
+            spawn_blocking(|| ()).await.unwrap();
+            assert_eq!(admin.lists.available_permits(), admin.config.lists);
+        });
     }
 }

@@ -4,8 +4,11 @@
 //! thread of its own, few at a time, and its outcome is remembered by a keyed digest: neither the
 //! password nor anything it could be guessed from offline stays in memory.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use base64::Engine;
@@ -25,9 +28,8 @@ const RIGHT: Bounds = Bounds { most: 4096, time: Duration::from_secs(600) };
 /// The same of wrong ones. Guesses fill only their own memory: whoever is known stays so.
 const WRONG: Bounds = Bounds { most: 4096, time: Duration::from_secs(10) };
 
-/// Checks of one worker at a time, and how many more may wait; what comes then is refused.
+/// Checks of one worker at a time. How many may wait is [`crate::Limits::waiting_passwords`].
 const CHECKS: usize = 2;
-const WAITING: usize = 256;
 
 /// What is known of a request's credentials.
 #[derive(Debug)]
@@ -97,18 +99,21 @@ pub(crate) struct Passwords {
     secret: [u8; 32],
     right: RefCell<Memory>,
     wrong: RefCell<Memory>,
-    checks: Semaphore,
-    waiting: Cell<usize>,
+    checks: Arc<Semaphore>,
+    /// Passwords that wait or are being checked, and how many that may be.
+    waiting: Arc<AtomicUsize>,
+    most_waiting: usize,
 }
 
 impl Passwords {
-    pub(crate) fn new() -> Passwords {
+    pub(crate) fn new(most_waiting: usize) -> Passwords {
         Passwords {
             secret: rand::random(),
             right: RefCell::default(),
             wrong: RefCell::default(),
-            checks: Semaphore::new(CHECKS),
-            waiting: Cell::new(0),
+            checks: Arc::new(Semaphore::new(CHECKS)),
+            waiting: Arc::default(),
+            most_waiting,
         }
     }
 
@@ -143,20 +148,24 @@ impl Passwords {
 
     /// Checks a password, unless too many wait for that.
     pub(crate) async fn check(&self, unchecked: Unchecked) -> Checked {
-        if self.waiting.get() >= WAITING {
+        if self.waiting.load(Relaxed) >= self.most_waiting {
             return Checked::Busy;
         }
-        self.waiting.set(self.waiting.get() + 1);
-        let _waits = Waits(&self.waiting);
+        let waits = Waits::new(&self.waiting);
         // The semaphore is never closed.
-        let Ok(_permit) = self.checks.acquire().await else { return Checked::Busy };
+        let Ok(permit) = self.checks.clone().acquire_owned().await else { return Checked::Busy };
         let Unchecked { key, password, hash } = unchecked;
         // Another request may have brought the same meanwhile.
         let right = match self.remembered(&key) {
             Some(right) => right,
             None => {
-                let verified = spawn_blocking(move || pwhash::unix::verify(password, &hash)).await;
-                let right = verified.unwrap_or(false);
+                let verified = spawn_blocking(move || {
+                    let right = pwhash::unix::verify(password, &hash);
+                    // Not before: this goes on when nobody waits for it any more.
+                    drop((permit, waits));
+                    right
+                });
+                let right = verified.await.unwrap_or(false);
                 self.remember(key, right);
                 right
             }
@@ -176,11 +185,19 @@ impl Passwords {
     }
 }
 
-struct Waits<'a>(&'a Cell<usize>);
+/// One that waits or is being checked.
+struct Waits(Arc<AtomicUsize>);
 
-impl Drop for Waits<'_> {
+impl Waits {
+    fn new(waiting: &Arc<AtomicUsize>) -> Waits {
+        waiting.fetch_add(1, Relaxed);
+        Waits(waiting.clone())
+    }
+}
+
+impl Drop for Waits {
     fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
+        self.0.fetch_sub(1, Relaxed);
     }
 }
 
@@ -199,7 +216,14 @@ fn credentials(value: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::task::Poll;
+
     use super::*;
+
+    const WAITING: usize = 256;
 
     fn auth() -> Auth {
         // `crypt` of "secret".
@@ -220,7 +244,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_password_is_checked_once() {
-        let (passwords, auth) = (Passwords::new(), auth());
+        let (passwords, auth) = (Passwords::new(WAITING), auth());
         assert_eq!(is_granted(&passwords, &auth, "u:secret").await, (true, true));
         assert_eq!(is_granted(&passwords, &auth, "u:secret").await, (true, false));
         assert_eq!(is_granted(&passwords, &auth, "u:wrong").await, (false, true));
@@ -234,7 +258,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn guesses_do_not_make_a_known_password_unknown() {
-        let (passwords, auth) = (Passwords::new(), auth());
+        let (passwords, auth) = (Passwords::new(WAITING), auth());
         assert_eq!(is_granted(&passwords, &auth, "u:secret").await, (true, true));
         for guess in 0..2 * WRONG.most {
             passwords.remember(passwords.digest(&auth, &guess.to_be_bytes()), false);
@@ -259,22 +283,57 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn when_too_many_wait_nothing_is_said_of_a_password() {
-        let (passwords, auth) = (Passwords::new(), auth());
+        let (passwords, auth) = (Passwords::new(WAITING), auth());
         let value = format!("Basic {}", STANDARD.encode("u:secret"));
         let unchecked = || match passwords.verdict(&auth, Some(value.as_bytes())) {
             Verdict::Unknown(unchecked) => unchecked,
             verdict => panic!("{verdict:?}"),
         };
-        passwords.waiting.set(WAITING);
+        passwords.waiting.store(WAITING, Relaxed);
         assert_eq!(passwords.check(unchecked()).await, Checked::Busy);
-        passwords.waiting.set(WAITING - 1);
+        passwords.waiting.store(WAITING - 1, Relaxed);
         assert_eq!(passwords.check(unchecked()).await, Checked::Right);
-        assert_eq!(passwords.waiting.get(), WAITING - 1);
+        assert_eq!(passwords.waiting.load(Relaxed), WAITING - 1);
+    }
+
+    #[test]
+    fn a_check_counts_until_it_is_over_though_its_client_has_gone() {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let (passwords, auth) = (Passwords::new(WAITING), auth());
+            // The only thread that could check has something else to do.
+            let (done, doing) = mpsc::channel::<()>();
+            let busy = spawn_blocking(move || doing.recv());
+            let value = format!("Basic {}", STANDARD.encode("u:secret"));
+            let Verdict::Unknown(unchecked) = passwords.verdict(&auth, Some(value.as_bytes()))
+            else {
+                panic!("it is known")
+            };
+            {
+                let mut check = pin!(passwords.check(unchecked));
+                poll_fn(|cx| {
+                    assert!(check.as_mut().poll(cx).is_pending());
+                    Poll::Ready(())
+                })
+                .await;
+            }
+            assert_eq!(passwords.checks.available_permits(), CHECKS - 1);
+            assert_eq!(passwords.waiting.load(Relaxed), 1);
+            done.send(()).unwrap();
+            busy.await.unwrap().unwrap();
+            let all = u32::try_from(CHECKS).unwrap();
+            let free = passwords.checks.acquire_many(all);
+            let _free = tokio::time::timeout(Duration::from_secs(60), free).await.unwrap();
+            // The thread has one job at a time: when this is done, the check is too.
+            spawn_blocking(|| ()).await.unwrap();
+            assert_eq!(passwords.waiting.load(Relaxed), 0);
+        });
     }
 
     #[test]
     fn what_is_no_basic_is_denied() {
-        let (passwords, auth) = (Passwords::new(), auth());
+        let (passwords, auth) = (Passwords::new(WAITING), auth());
         for value in ["", "Basic", "Basic !", "Bearer dTpzZWNyZXQ=", "Basic dQ=="] {
             let verdict = passwords.verdict(&auth, Some(value.as_bytes()));
             assert!(matches!(verdict, Verdict::Denied), "{value}");

@@ -32,12 +32,13 @@ struct Present {
 }
 
 impl HttpState {
-    pub(crate) fn new() -> HttpState {
+    /// `waiting_passwords`: see [`crate::Limits`].
+    pub(crate) fn new(waiting_passwords: usize) -> HttpState {
         HttpState {
             scratch: RefCell::new(Scratch::new()),
             idle: IdlePool::default(),
             h2: h2::Connections::default(),
-            passwords: Passwords::new(),
+            passwords: Passwords::new(waiting_passwords),
             stopping: Cell::new(false),
             present: RefCell::default(),
         }
