@@ -62,11 +62,11 @@ impl Admission {
             source: sender.source,
             headers: request,
         };
-        let (pool, unchecked) = admission::pool(worker, &asked, || authorization(request))?;
+        let (pool, unproven) = admission::pool(worker, &asked, || authorization(request))?;
         let key = admission::hash_key(&pool.rules, &asked);
         let mut job = self.job(conn, request, &sender, pool);
         job.key = key;
-        job.unchecked = unchecked;
+        job.unproven = unproven;
         Ok(job)
     }
 
@@ -134,7 +134,7 @@ impl Admission {
             key: None,
             host: rules.location_prefix.as_ref().map(|_| request.host.into()),
             response_timeout: rules.timeouts.response,
-            unchecked: None,
+            unproven: None,
             log: None,
             task: None,
             started: Instant::now(),

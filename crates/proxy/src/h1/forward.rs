@@ -62,9 +62,9 @@ enum Attempt {
 
 /// Forwards a request until it is answered, by a task or by Waymark.
 pub(crate) async fn forward<S: ClientIo>(connection: &mut Connection<S>, job: &mut Job) -> Outcome {
-    let refused = match job.unchecked.take() {
-        Some(unchecked) => {
-            let checked = admission::check(&connection.worker, &job.pool, unchecked);
+    let refused = match job.unproven.take() {
+        Some(unproven) => {
+            let checked = admission::check(&connection.worker, &job.pool, unproven);
             or_gone(&connection.worker, &mut connection.client, Box::pin(checked)).await
         }
         None => Some(None),

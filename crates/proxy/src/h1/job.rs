@@ -11,7 +11,7 @@ use super::body::{Framing, Progress};
 use super::patch::{After, ResponseChanges};
 use super::response::Asked;
 use crate::http::access_log::{Begun, Ended};
-use crate::http::auth::Unchecked;
+use crate::http::admission::Unproven;
 use crate::route::Pool;
 use crate::worker::Shared;
 
@@ -50,7 +50,7 @@ pub(crate) struct Job {
     /// How long the task may be silent, if its labels say so.
     pub(crate) response_timeout: Option<Duration>,
     /// A password that has to be checked first.
-    pub(crate) unchecked: Option<Unchecked>,
+    pub(crate) unproven: Option<Unproven>,
     /// Its line in the access log.
     pub(crate) log: Option<Box<Begun>>,
     /// The task that got it last.

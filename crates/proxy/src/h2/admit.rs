@@ -93,7 +93,7 @@ impl Admission {
             source: sender.source,
             headers: &fields,
         };
-        let (pool, unchecked) = admission::pool(worker, &asked, || authorization(&parts))?;
+        let (pool, unproven) = admission::pool(worker, &asked, || authorization(&parts))?;
         let rules = &pool.rules;
         let target = rewrite::target(&rules.rewrite, head.target);
         let cookie = rules.sticky.as_ref().and_then(|sticky| fields.cookie(&sticky.cookie));
@@ -109,7 +109,7 @@ impl Admission {
             key: admission::hash_key(rules, &asked),
             authority: head.authority.to_owned(),
             status: 0,
-            unchecked,
+            unproven,
             destination: conn.local,
             task: None,
             pool,

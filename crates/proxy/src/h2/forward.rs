@@ -57,8 +57,8 @@ enum Attempt {
 
 /// Forwards a request until it is answered, by a task or by Waymark.
 pub(crate) async fn forward(worker: &Rc<Worker>, job: &mut Job, client: &mut Client) -> End {
-    if let Some(unchecked) = job.unchecked.take() {
-        let checked = Box::pin(admission::check(worker, &job.pool, unchecked));
+    if let Some(unproven) = job.unproven.take() {
+        let checked = Box::pin(admission::check(worker, &job.pool, unproven));
         match or_gone(client, checked).await {
             Ok(None) => {}
             Ok(Some(answer)) => return End::Answer(answer),

@@ -18,7 +18,7 @@ use waymark_routing::BackendProtocol;
 use super::to_h1::{Ask, Body};
 use super::upgrade::Upgrade;
 use crate::h1::{HSTS, Known};
-use crate::http::auth::Unchecked;
+use crate::http::admission::Unproven;
 use crate::http::{rewrite, sticky};
 use crate::route::Pool;
 
@@ -53,7 +53,7 @@ pub(crate) struct Job {
     /// Where it connected to.
     pub(crate) destination: SocketAddr,
     /// A password that has to be checked first.
-    pub(crate) unchecked: Option<Unchecked>,
+    pub(crate) unproven: Option<Unproven>,
     /// The task that got it last.
     pub(crate) task: Option<SocketAddr>,
     /// The status of the answer; 0 = none yet.

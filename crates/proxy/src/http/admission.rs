@@ -38,23 +38,33 @@ impl Sender {
     }
 }
 
+/// A password that has to be checked before anything is said about the service.
+#[derive(Debug)]
+pub(crate) struct Unproven {
+    unchecked: Unchecked,
+    /// What becomes of the request then, if it goes to no task.
+    then: Option<Box<Decision>>,
+}
+
 /// The pool that the request goes to, and the password that has to be checked first.
 /// `authorization` is the value of its only such header.
 pub(crate) fn pool<'a>(
     worker: &Worker,
     asked: &route::Request<'_>,
     authorization: impl FnOnce() -> Option<&'a [u8]>,
-) -> Result<(Arc<Pool>, Option<Unchecked>), Answer> {
+) -> Result<(Arc<Pool>, Option<Unproven>), Answer> {
     let decision = decide(&worker.table(), asked, worker.random_below(u32::MAX));
-    let (decision, unchecked) = match decision {
-        Decision::Authenticate(pool) => {
-            let unchecked = authenticate(worker, &pool, authorization())?;
-            (route::admit(&pool, asked), unchecked)
-        }
-        decision => (decision, None),
-    };
+    let Decision::Authenticate(pool) = decision else { return forwarded(worker, decision) };
+    let unchecked = authenticate(worker, &pool, authorization())?;
+    let then = route::admit(&pool, asked);
+    let Some(unchecked) = unchecked else { return forwarded(worker, then) };
+    let then = (!matches!(then, Decision::Forward(_))).then(|| Box::new(then));
+    Ok((pool, Some(Unproven { unchecked, then })))
+}
+
+fn forwarded(worker: &Worker, decision: Decision) -> Result<(Arc<Pool>, Option<Unproven>), Answer> {
     match decision {
-        Decision::Forward(pool) => Ok((pool, unchecked)),
+        Decision::Forward(pool) => Ok((pool, None)),
         other => Err(local(worker, other)),
     }
 }
@@ -98,10 +108,10 @@ fn authenticate(
 }
 
 /// Checks a password that is not known yet; `Some` = the answer in place of the task's.
-pub(crate) async fn check(worker: &Worker, pool: &Pool, unchecked: Unchecked) -> Option<Answer> {
+pub(crate) async fn check(worker: &Worker, pool: &Pool, unproven: Unproven) -> Option<Answer> {
     let counters = &worker.shared.http_counters;
-    match worker.http.passwords.check(unchecked).await {
-        Checked::Right => None,
+    match worker.http.passwords.check(unproven.unchecked).await {
+        Checked::Right => unproven.then.map(|decision| local(worker, *decision)),
         Checked::Wrong => {
             count(&counters.denied);
             let realm = pool.rules.auth.as_ref().map_or("", |auth| &auth.realm);
