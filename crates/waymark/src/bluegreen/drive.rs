@@ -70,7 +70,8 @@ struct Seen {
     troubles: Vec<String>,
 }
 
-fn pause(flags: &Flags) -> Duration {
+/// How long to pause between looks.
+pub fn pause(flags: &Flags) -> Duration {
     flags.step_delay.max(SHORTEST_PAUSE)
 }
 

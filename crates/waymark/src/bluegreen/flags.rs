@@ -116,6 +116,7 @@ pub fn command(kind: Kind) -> Command {
         .long_about(long)
         // As Python's argparse does.
         .infer_long_args(true)
+        .args_override_self(true)
         .after_help(EXITS)
         .args(places())
         .args(steps(kind))
@@ -320,12 +321,12 @@ mod tests {
     fn a_command_line_of_zdd_is_taken() {
         let line = "-m http://m:8080 -l http://lb:9090 -j /tmp/a.json -f -s 1 -i 2 -w 30 -n 3 \
                     --linear-increase 4 --pre-kill-hook /bin/true --auth-credentials u:p:w \
-                    --syslog-socket /dev/null --log-format x --log-level info --complete-c";
+                    -w 40 --syslog-socket /dev/null --log-format x --log-level info --complete-c";
         let flags = parse(Kind::Zdd, line).unwrap();
         assert!(flags.force && !flags.dry_run && !flags.rollback && !flags.quiet);
         assert_eq!((flags.going, flags.growth), (Going::Current, Growth::Linear(4)));
         assert_eq!((flags.wanted.initial, flags.wanted.new_instances), (2, 3));
-        assert_eq!((flags.step_delay.as_secs(), flags.max_wait.as_secs()), (1, 30));
+        assert_eq!((flags.step_delay.as_secs(), flags.max_wait.as_secs()), (1, 40));
         assert_eq!(flags.start_wait, None);
     }
 

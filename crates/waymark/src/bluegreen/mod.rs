@@ -166,16 +166,7 @@ async fn begin(
             return Err(Ending::Balancer(format!("no statistics from {}", troubles.join("; "))));
         }
     }
-    match marathon.create(&app).await {
-        Ordered::Taken => {
-            talk.progress(&format!("created {} with {} tasks", id(&app), instances(&app)))
-        }
-        Ordered::Unheard(reason) => {
-            let text = format!("{reason}. It may be there all the same; --resume goes on then");
-            return Err(Ending::Create(text));
-        }
-        Ordered::Locked(reason) | Ordered::Refused(reason) => return Err(Ending::Create(reason)),
-    }
+    create(flags, marathon, talk, &app).await?;
     let Some(last) = last else {
         return match flags.kind {
             Kind::Zdd => Ok(()),
@@ -184,6 +175,39 @@ async fn begin(
     };
     let colours = Colours { can_go_back: true, ..Colours::new(&app, last) };
     Drive::new(flags, marathon, balancers, talk, colours).whole(plan).await
+}
+
+/// Creates the app. The one that had its id before may still be on its way out, which Marathon calls a
+/// conflict.
+async fn create(
+    flags: &Flags,
+    marathon: &Marathon,
+    talk: &mut Talk,
+    app: &Value,
+) -> Result<(), Ending> {
+    let begun = talk.elapsed();
+    loop {
+        match marathon.create(app).await {
+            Ordered::Taken => {
+                talk.progress(&format!("created {} with {} tasks", id(app), instances(app)));
+                return Ok(());
+            }
+            Ordered::Locked(reason) => {
+                let waited = talk.elapsed().saturating_sub(begun);
+                let is_there = marathon.app(id(app)).await?.is_some();
+                if is_there || waited >= flags.max_wait || talk.is_stopped() {
+                    return Err(Ending::Create(reason));
+                }
+                talk.progress(&format!("{reason}; trying again"));
+                talk.pause(drive::pause(flags)).await;
+            }
+            Ordered::Unheard(reason) => {
+                let text = format!("{reason}. It may be there all the same; --resume goes on then");
+                return Err(Ending::Create(text));
+            }
+            Ordered::Refused(reason) => return Err(Ending::Create(reason)),
+        }
+    }
 }
 
 fn plan(flags: &Flags, target: u32, hybrid: Option<u32>) -> Plan {
