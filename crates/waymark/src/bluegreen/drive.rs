@@ -57,6 +57,8 @@ pub struct Drive<'a> {
     colours: Colours,
     /// Tasks that were killed and may still be shown as running.
     killed: BTreeSet<String>,
+    /// The app whose deletion was ordered and perhaps not heard of: when it has gone, it is done.
+    deleting: Option<String>,
     /// Since when nothing could be asked or ordered, and why.
     unable: Option<Duration>,
     hooks: bool,
@@ -96,6 +98,7 @@ impl<'a> Drive<'a> {
             talk,
             colours,
             killed: BTreeSet::new(),
+            deleting: None,
             unable: None,
             hooks: true,
         }
@@ -149,7 +152,8 @@ impl<'a> Drive<'a> {
                 return Err(Ending::Interrupted);
             }
             let seen = match self.look().await {
-                Ok(seen) => seen,
+                Ok(Some(seen)) => seen,
+                Ok(None) => return Ok(()),
                 Err(ending) => {
                     self.unable(ending).await?;
                     continue;
@@ -168,19 +172,26 @@ impl<'a> Drive<'a> {
         }
     }
 
-    async fn look(&self) -> Result<Seen, Ending> {
-        let new = self.app(&self.colours.new).await?;
-        let old = self.app(&self.colours.old).await?;
+    /// `None` when the old app has gone, as was ordered.
+    async fn look(&self) -> Result<Option<Seen>, Ending> {
+        let new = self.app(&self.colours.new).await?.ok_or_else(|| gone(&self.colours.new))?;
+        let Some(old) = self.app(&self.colours.old).await? else {
+            return match self.deleting.as_deref() == Some(self.colours.old.as_str()) {
+                true => Ok(None),
+                false => Err(gone(&self.colours.old)),
+            };
+        };
         let (views, troubles) = self.balancers.look(&self.colours.backend).await?;
         let picture = Picture::new(&new.facts, &old.facts, &views);
-        Ok(Seen { picture, new, old, troubles })
+        Ok(Some(Seen { picture, new, old, troubles }))
     }
 
     /// An app without the tasks that were killed already: they may be shown for a while.
-    async fn app(&self, id: &str) -> Result<Shown, Ending> {
-        let gone = || Ending::Marathon(format!("{id} is not there any more: somebody deleted it"));
-        let mut app = self.marathon.app(id).await?.ok_or_else(gone)?;
-        app.facts.tasks.retain(|task| !self.killed.contains(task.id.as_str()));
+    async fn app(&self, id: &str) -> Result<Option<Shown>, Ending> {
+        let mut app = self.marathon.app(id).await?;
+        if let Some(app) = &mut app {
+            app.facts.tasks.retain(|task| !self.killed.contains(task.id.as_str()));
+        }
         Ok(app)
     }
 
@@ -196,6 +207,7 @@ impl<'a> Drive<'a> {
             Step::Fail(failure) => Err(Unable::for_good(Ending::Stuck(failure))),
             Step::Delete { kill, .. } => {
                 self.approve(&kill, seen, "delete").await?;
+                self.deleting = Some(self.colours.old.clone());
                 let ordered = self.marathon.delete(&self.colours.old, force).await;
                 order(ordered, Ending::Delete)?;
                 Ok(Taken::Ended)
@@ -261,6 +273,10 @@ impl Unable {
     fn for_good(ending: Ending) -> Unable {
         Unable { ending, again: false }
     }
+}
+
+fn gone(id: &str) -> Ending {
+    Ending::Marathon(format!("{id} is not there any more: somebody deleted it"))
 }
 
 /// What an order's outcome means. What was not heard is seen at the next look.
