@@ -55,6 +55,12 @@ fn the_configuration_of_a_marathon() {
     assert!(checked.expect("HAProxy is installed").status.success());
     let again = bridge(&root, &["refresh_system_haproxy", &marathon]);
     assert!(again.status.success() && again.stderr.is_empty(), "nothing changed");
+    // What HAProxy could not be told of before is made up for.
+    let unloaded = installed.with_extension("unloaded");
+    assert!(!unloaded.exists());
+    fs::write(&unloaded, "").unwrap();
+    assert!(bridge(&root, &["refresh_system_haproxy", &marathon]).status.success());
+    assert!(!unloaded.exists());
 
     // Without any Marathon only the head comes, and what is installed stays.
     let lost = bridge(&root, &["127.0.0.1:1"]);

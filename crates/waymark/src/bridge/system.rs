@@ -37,6 +37,11 @@ impl Places {
         self.root.join("etc/haproxy/haproxy.cfg")
     }
 
+    /// There while a configuration was written that HAProxy has not been told of.
+    fn unloaded(&self) -> PathBuf {
+        self.configuration().with_extension("unloaded")
+    }
+
     fn unit(&self, kind: &str) -> PathBuf {
         self.root.join(format!("etc/systemd/system/haproxy-marathon-bridge.{kind}"))
     }
@@ -104,8 +109,8 @@ pub fn install_cronjob(words: &[&str], around: &Surroundings) -> Exit {
     ended(enabled)
 }
 
-/// Writes the configuration and reloads HAProxy, if anything changed. Whatever fails leaves the file as
-/// it is: HAProxy goes on with what it has.
+/// Writes the configuration and reloads HAProxy, if anything changed or the reload before failed.
+/// Whatever fails leaves the file as it is: HAProxy goes on with what it has.
 pub fn refresh(words: &[&str], around: &Surroundings) -> Exit {
     let places = Places::new(around);
     let listed = fs::read_to_string(places.marathons()).unwrap_or_default();
@@ -120,22 +125,31 @@ pub fn refresh(words: &[&str], around: &Surroundings) -> Exit {
         Err(reason) => return terminal::fail(Exit::Failed, &reason),
     };
     let path = places.configuration();
-    if fs::read_to_string(&path).is_ok_and(|present| present == text) {
+    if !fs::read_to_string(&path).is_ok_and(|present| present == text) {
+        if let Err(reason) = install(&places, &text) {
+            return terminal::fail(Exit::Failed, &reason);
+        }
+        terminal::note(&format!("changed {}", path.display()));
+    } else if !places.unloaded().exists() {
         return Exit::Ok;
     }
-    let replaced =
-        beside(&path, &text).map_err(|e| format!("{}: {e}", path.display())).and_then(|new| {
-            check(&new)?;
-            fs::rename(&new, &path).map_err(|e| format!("{}: {e}", path.display()))
-        });
-    if let Err(reason) = replaced {
+    if places.is_the_machine()
+        && let Err(reason) = systemctl(&["reload-or-restart", "haproxy"])
+    {
         return terminal::fail(Exit::Failed, &reason);
     }
-    terminal::note(&format!("changed {}", path.display()));
-    match places.is_the_machine() {
-        true => ended(systemctl(&["reload-or-restart", "haproxy"])),
-        false => Exit::Ok,
-    }
+    let file = places.unloaded();
+    ended(fs::remove_file(&file).map_err(|e| format!("{}: {e}", file.display())))
+}
+
+/// Puts a configuration in place that HAProxy takes, marked as not loaded yet.
+fn install(places: &Places, text: &str) -> Result<(), String> {
+    let (path, marker) = (places.configuration(), places.unloaded());
+    let new = beside(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
+    check(&new)?;
+    // First: whoever dies in between has HAProxy reloaded once too often, not once too seldom.
+    fs::write(&marker, "").map_err(|e| format!("{}: {e}", marker.display()))?;
+    fs::rename(&new, &path).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// What HAProxy says about a configuration, if it is installed.
